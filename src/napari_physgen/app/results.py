@@ -1,0 +1,217 @@
+"""From the outputs of a tool to layers that lie exactly where they belong.
+
+A result takes scale, translate, rotate, shear, affine, units and axis labels from
+its source and changes only what the tool changed: with zoom z and crop origin c,
+pixel i of a result lies at source pixel ``i / z + translation + c``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_physgen.app.inputs import axis_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+    from numpy.typing import NDArray
+
+    from napari_physgen.outputs import Output
+
+KEY = "physgen"
+Origin = tuple[float, float]
+
+
+def placement(output: Output, source: Layer, origin: Origin = (0, 0)) -> dict[str, Any]:
+    """Return the layer arguments that place `output` on `source`.
+
+    Parameters
+    ----------
+    output : Output
+    source : napari.layers.Layer
+        Layer that the input was read from.
+    origin : (float, float)
+        Source pixel (y, x) that was pixel (0, 0) of the input, for a crop.
+    """
+    from napari.utils.transforms import Affine
+
+    physical = Affine(
+        scale=source.scale, translate=source.translate, rotate=source.rotate, shear=source.shear
+    ).set_slice([source.ndim - 2, source.ndim - 1])
+    corner = physical(np.add(output.translation, origin))
+    plane = np.diag([1 / output.zoom] * 2)
+    lead = len(output.axes) - 2 if output.kind != "shapes" else 0
+    linear, affine = np.eye(lead + 2), np.eye(lead + 3)
+    linear[lead:, lead:] = physical.linear_matrix @ plane
+    world = np.asarray(source.affine)
+    affine[lead:-1, lead:-1] = world[-3:-1, -3:-1]
+    affine[lead:-1, -1] = world[-3:-1, -1]
+    translate = np.zeros(lead + 2)
+    translate[lead:] = corner
+    units = ["pixel"] * lead + [str(unit) for unit in source.units[-2:]]
+    names = axis_names(source)
+    for axis in range(lead):
+        # napari compares units axis by axis from the end; another unit than the source's
+        # on the same axis would switch off units in the whole viewer.
+        at = source.ndim - 2 - lead + axis
+        if at >= 0:
+            units[axis] = str(source.units[at])
+            if names[at] == output.axes[axis]:
+                linear[axis, axis] = source.scale[at]
+                translate[axis] = source.translate[at]
+    step = Affine(linear_matrix=linear, translate=translate)
+    return {
+        "scale": step.scale,
+        "rotate": step.rotate,
+        # napari gives a vector of the wrong length for a matrix without shear.
+        "shear": step.shear if np.any(step.shear) else np.zeros((lead + 2) * (lead + 1) // 2),
+        "translate": step.translate,
+        "affine": affine,
+        "units": units,
+        "axis_labels": _labels(output, source, lead),
+    }
+
+
+def make_layer(
+    output: Output,
+    source: Layer,
+    *,
+    origin: Origin = (0, 0),
+    suffix: str = "",
+    record: Mapping[str, Any] | None = None,
+) -> Layer:
+    """Return a new layer for `output`, named after and placed on `source`."""
+    from napari.layers import Layer
+
+    arguments = placement(output, source, origin) | dict(output.display)
+    arguments["name"] = f"{source.name} {output.name}{suffix}"
+    arguments["metadata"] = {KEY: dict(record or {})}
+    kind = output.kind
+    if kind == "shapes":
+        arguments = {"edge_color": "yellow", "face_color": "transparent"} | arguments
+        arguments["shape_type"] = "ellipse"
+    elif kind == "image" and "contrast_limits" not in arguments:
+        arguments["contrast_limits"] = contrast(output.data)
+    return Layer.create(output.data, arguments, kind)
+
+
+def add_results(
+    viewer: ViewerModel,
+    outputs: Sequence[Output],
+    source: Layer,
+    *,
+    origin: Origin = (0, 0),
+    record: Mapping[str, Any] | None = None,
+    breathe: Callable[[], object] = lambda: None,
+) -> list[Layer]:
+    """Put the outputs right above their source, the first one on top.
+
+    Shapes lie above the picture that they are drawn on, the output before them. The
+    layers are all made before the first is inserted: outputs that cannot be
+    shown leave the viewer as it was. An output that is on view already (the patterns
+    of an earlier step) is not added again.
+
+    Parameters
+    ----------
+    breathe : callable
+        Called after every layer, so that a window stays alive while several are made.
+    """
+    shown = {id(layer.data) for layer in viewer.layers}
+    layers = []
+    for output in _stacked(outputs):
+        if id(output.data) not in shown:
+            layers.append(make_layer(output, source, origin=origin, record=record))
+            breathe()
+    place = viewer.layers.index(source) + 1 if source in viewer.layers else len(viewer.layers)
+    for layer in reversed(layers):
+        viewer.layers.insert(place, layer)
+        place += 1
+        breathe()
+    if layers:
+        viewer.layers.selection.active = layers[0]
+    return layers
+
+
+def _stacked(outputs: Sequence[Output]) -> list[Output]:
+    """Return outputs from top to bottom."""
+    stack: list[Output] = []
+    for output in outputs:
+        stack.insert(max(len(stack) - (output.kind == "shapes"), 0), output)
+    return stack
+
+
+def contrast(data: NDArray[Any]) -> tuple[float, float]:
+    """Return display limits that ignore a few hot pixels."""
+    sample = np.asarray(data)[..., :: max(data.shape[-2] // 512, 1), :]
+    finite = sample[np.isfinite(sample)]
+    if finite.size == 0:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(finite, (0.1, 99.9)))
+    if high > low:
+        return low, high
+    return float(finite.min()), float(max(finite.max(), finite.min() + 1))
+
+
+class LivePreview:
+    """One layer that follows a running job, updated in place.
+
+    Every run gets its own number; pictures that arrive for an earlier one are dropped.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.layer: Layer | None = None
+        self.run = 0
+        self._adapting = False
+        self._by_hand = False
+
+    def begin(self, source: Layer, origin: Origin = (0, 0)) -> int:
+        """Start a new run on `source` and return its number."""
+        self.clear()
+        self.source, self.origin = source, origin
+        self._selected = self.viewer.layers.selection.active
+        return self.run
+
+    def show(self, outputs: Sequence[Output], run: int) -> None:
+        """Show the first output unless it belongs to an earlier run."""
+        if run != self.run or not outputs or self.source not in self.viewer.layers:
+            return
+        output = outputs[0]
+        if self.layer is None:
+            self.layer = make_layer(output, self.source, origin=self.origin, suffix=" (live)")
+            self.layer.events.contrast_limits.connect(self._limits_moved)
+            self.viewer.layers.insert(self.viewer.layers.index(self.source) + 1, self.layer)
+            return
+        if self.layer not in self.viewer.layers:
+            return  # closed by hand: the run goes on without it
+        self._adapting = True
+        try:
+            if output.data.shape != self.layer.data.shape:
+                for name, value in placement(output, self.source, self.origin).items():
+                    setattr(self.layer, name, value)
+            self.layer.data = output.data
+            if not self._by_hand:
+                self.layer.contrast_limits = contrast(output.data)
+        finally:
+            self._adapting = False
+
+    def clear(self) -> None:
+        """Take the live layer away; what arrives later is dropped."""
+        self.run += 1
+        layer, self.layer, self._by_hand = self.layer, None, False
+        if layer is not None and layer in self.viewer.layers:
+            self.viewer.layers.remove(layer)
+            if self._selected in self.viewer.layers:
+                self.viewer.layers.selection.active = self._selected
+
+    def _limits_moved(self) -> None:
+        self._by_hand = self._by_hand or not self._adapting
+
+
+def _labels(output: Output, source: Layer, lead: int) -> tuple[str, ...]:
+    """Return axis labels: the output's own in front, the source's for y and x."""
+    return (*output.axes[:lead], *source.axis_labels[-2:])

@@ -1,0 +1,268 @@
+"""Reconstruct SIM: raw stack in, super-resolved image out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from napari_physgen.app.inputs import (
+    WHOLE,
+    Layout,
+    find_frames,
+    guess_layout,
+    pixel_size_nm,
+    read_frames,
+    visible_region,
+)
+from napari_physgen.app.job_panel import JobPanel, Task
+from napari_physgen.app.result_bar import Kept
+from napari_physgen.app.results import make_layer
+from napari_physgen.errors import UserError
+from napari_physgen.sim.settings import SimSettings
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+    from qtpy.QtWidgets import QVBoxLayout
+
+    from napari_physgen.app.inputs import Region
+    from napari_physgen.backend import Job
+    from napari_physgen.provenance import Record
+    from napari_physgen.recipe import Finished
+    from napari_physgen.sim.results import Patterns, Reconstruction
+
+# What the patterns depend on; a change of anything else keeps an estimate valid.
+OPTICS = (
+    "na",
+    "wavelength_nm",
+    "pixel_size_nm",
+    "angles",
+    "phases",
+    "order",
+    "excitation_nm",
+    "excitation_na",
+    "otf",
+    "otf_damping",
+    "camera_offset",
+    "camera_gain",
+)
+PREVIEW_ITERATIONS = 60
+OUTDATED = "input or settings changed since: Estimate again, or Run will do it"
+
+
+class ReconstructSim(JobPanel):
+    """The dock widget."""
+
+    tool = "sim"
+    title = "Reconstruct SIM"
+    about = (
+        "Raw frames of one structured-illumination acquisition: the same field with the "
+        "pattern at several angles and phases."
+    )
+    input_title = "Raw stack"
+    model = SimSettings
+    rows = (
+        ("Microscope", ("na", "wavelength_nm", "pixel_size_nm")),
+        ("Layout of the stack", ("angles", "phases", "order")),
+    )
+    choices: ClassVar[dict[str, dict[str, str]]] = {
+        "order": {
+            "auto": "find out",
+            "angle-phase": "angle slowest",
+            "phase-angle": "phase slowest",
+        },
+        "method": {
+            "pinn": "Variational, then network (best)",
+            "variational": "Variational, without network",
+            "wiener": "Wiener (instant)",
+            "paper": "Network of Burns & Liu 2023",
+        },
+    }
+    curves: ClassVar[dict[str, str]] = {"misfit": "misfit on held-out pixels (1 = noise)"}
+
+    def __init__(self, napari_viewer: ViewerModel) -> None:
+        self._patterns: tuple[tuple[Any, ...], Patterns] | None = None
+        self._pictures: list[Layer] = []
+        super().__init__(napari_viewer)
+        napari_viewer.dims.events.point.connect(self._describe)
+
+    def add_steps(self, layout: QVBoxLayout) -> None:
+        """Add Estimate, Preview and Run."""
+        self.verdict = self.step(
+            layout,
+            "1  Patterns",
+            {"Estimate": (self.estimate, "Find the illumination pattern and say if it is safe.")},
+        )
+        self.step(
+            layout,
+            "2  Image",
+            {
+                "Preview": (
+                    self.preview,
+                    "Reconstruct the middle of what is on view, at most 256 x 256 px, "
+                    "without the network.",
+                ),
+                "Run": (self.run, "Reconstruct the whole image."),
+            },
+            extra=(self.pause_button, self.stop_button),
+        )
+
+    # ---- what I have --------------------------------------------------------------------
+
+    def input_chosen(self, layer: Layer | None) -> None:
+        """Read what the layer knows and say how its frames are taken."""
+        if layer is not None:
+            self._prefill(layer)
+        self._describe()
+
+    def setting_changed(self, name: str) -> None:
+        """Say again how the frames are taken and whether the patterns still hold."""
+        if name == "pixel_size_nm":
+            self.form.remark(name)
+        self._describe()
+
+    def _prefill(self, layer: Layer) -> None:
+        """Take from the layer what it knows about the microscope and the stack."""
+        known = dict(layer.metadata.get("microscope", {}))
+        if layout := guess_layout(layer):
+            known = dict(zip(("angles", "phases"), layout, strict=True)) | known
+        try:
+            size = pixel_size_nm(layer)
+        except UserError:
+            size = None
+        if size:
+            known["pixel_size_nm"] = size
+        self.form.put(known)
+        self.form.remark("pixel_size_nm", "(from layer)" if size else "")
+
+    def _describe(self) -> None:
+        """Say how the stack is read and whether the estimated patterns still hold."""
+        layer = self.chooser.layer
+        if layer is None:
+            self.reading.setText("Open a raw stack, or try File > Open Sample > napari-physgen.")
+            return
+        try:
+            self.reading.setText(self._layout(layer).words)
+        except UserError as error:
+            self.reading.setText(str(error))
+        if self._patterns is not None:
+            current = self._patterns[0] == self._key(layer)
+            self.verdict.setText(self._patterns[1].summary if current else OUTDATED)
+
+    def _layout(self, layer: Layer) -> Layout:
+        values = self.form.values()
+        point = self.viewer.dims.point
+        return find_frames(layer, values["angles"], values["phases"], values["order"], point)
+
+    def _read(self, region: Region = WHOLE) -> tuple[Layer, Any, SimSettings, Layout]:
+        layer = self.source()
+        layout = self._layout(layer)
+        frames = read_frames(layer, layout, region)
+        settings: SimSettings = self.settings().model_copy(update={"order": layout.order})
+        return layer, frames, settings, layout
+
+    # ---- go -----------------------------------------------------------------------------
+
+    def estimate(self) -> None:
+        """Estimate the patterns of the whole image."""
+        layer, frames, settings, _ = self._read()
+        key = self._key(layer)
+
+        def job() -> Job[Patterns]:
+            from napari_physgen.sim import estimate_patterns
+
+            return estimate_patterns(frames, settings)
+
+        def done(patterns: Patterns, record: Record | None) -> str:
+            self._patterns = key, patterns
+            self._describe()
+            self._show_patterns(task, patterns)
+            return ""
+
+        task = Task(job, layer, settings, done)
+        self.launch(task)
+
+    def _show_patterns(self, task: Task, patterns: Patterns) -> None:
+        """Replace the pictures of an earlier estimate and bring the spectrum into view."""
+        for layer in self._pictures:
+            if layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
+        self._pictures = self.show_results(task, patterns, None)
+        for layer in self._pictures:
+            layer.visible = layer.ndim == 2  # not the illumination, it would cover the source
+        self.viewer.layers.selection.active = task.source
+        self.viewer.reset_view()
+
+    def preview(self) -> None:
+        """Reconstruct the visible part, quickly."""
+        region = visible_region(self.source())
+        layer, frames, settings, _ = self._read(region)
+        origin = region[0].start, region[1].start
+        quick: dict[str, Any] = {"iterations": min(settings.iterations, PREVIEW_ITERATIONS)}
+        if settings.method in ("pinn", "paper"):
+            quick["method"] = "variational"
+        settings = settings.model_copy(update=quick)
+        patterns = self._known_patterns(layer)
+        if patterns is not None:
+            patterns = patterns.cropped(*origin)
+
+        def done(result: Reconstruction, record: Record | None) -> str:
+            shown = make_layer(
+                result.outputs()[0],
+                layer,
+                origin=origin,
+                suffix=" preview",
+                record=record.to_dict() if record else None,
+            )
+            if shown.name in self.viewer.layers:
+                self.viewer.layers.remove(shown.name)
+            self.viewer.layers.insert(self.viewer.layers.index(layer) + 1, shown)
+            return f"Preview of {frames.shape[1]} x {frames.shape[2]} px. {result.summary}"
+
+        job = self._job(layer, frames, settings, patterns)
+        self.launch(Task(job, layer, settings, done, origin))
+
+    def run(self) -> None:
+        """Reconstruct the whole image."""
+        layer, frames, settings, layout = self._read()
+        key = self._key(layer)
+
+        def done(result: Reconstruction, record: Record | None) -> str:
+            from napari_physgen.sim.results import Patterns
+
+            if isinstance(result.patterns, Patterns):
+                self._patterns = key, result.patterns
+                self._describe()
+            self.show_results(task, result, record)
+            if record is not None:
+                name = f"{layer.name} {layout.place}".strip()
+                self.results.keep(Kept(name, result.outputs(), settings.pixel_size_nm, record))
+            return result.summary
+
+        job = self._job(layer, frames, settings, self._known_patterns(layer))
+        task = Task(job, layer, settings, done)
+        self.launch(task)
+
+    def _job(self, layer: Layer, frames: Any, settings: SimSettings, patterns: Any) -> Any:
+        def job() -> Job[Finished[Reconstruction]]:
+            from napari_physgen import recipe
+
+            sources = {"raw": layer.name}
+            return recipe.start(
+                "sim", settings, {"raw": frames}, sources=sources, patterns=patterns
+            )
+
+        return job
+
+    def _known_patterns(self, layer: Layer) -> Patterns | None:
+        if self._patterns is None or self._patterns[0] != self._key(layer):
+            return None
+        return self._patterns[1]
+
+    def _key(self, layer: Layer) -> tuple[Any, ...]:
+        """Return what an estimate belongs to: these pixels seen through this microscope."""
+        values = self.form.values()
+        try:
+            index = str(self._layout(layer).index)
+        except UserError:
+            index = ""
+        return (id(layer.data), index, *(values[name] for name in OPTICS))

@@ -1,0 +1,102 @@
+"""Where to compute, said in words, and random numbers that repeat there."""
+
+from __future__ import annotations
+
+import platform
+import zlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Literal
+
+from napari_physgen.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+_ABSENT = {
+    "cuda": "There is no NVIDIA GPU that this torch can use: choose the device 'auto' or 'cpu', "
+    "or install a GPU build of torch.",
+    "mps": "There is no Apple GPU that this torch can use: choose the device 'auto' or 'cpu'.",
+}
+_PACKAGES = ("napari-physgen", "napari", "torch", "lightning-fabric", "monai", "numpy", "scipy")
+
+
+def resolve_device(name: DeviceName) -> torch.device:
+    """Return the device that the setting `name` stands for; "auto" takes a GPU if there is one.
+
+    Raises
+    ------
+    UserError
+        If a GPU is asked for and absent.
+    """
+    import torch
+
+    present = _present()
+    if name == "auto":
+        return torch.device(present[0])
+    if name not in present:
+        raise UserError(_ABSENT[name])
+    return torch.device(name)
+
+
+def describe_device(device: torch.device) -> str:
+    """Return one line such as "CPU, 2 threads" or "NVIDIA H200, 120 of 139 GB free"."""
+    import torch
+
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        name = torch.cuda.get_device_name(device)
+        return f"{name}, {free / 2**30:.0f} of {total / 2**30:.0f} GB free"
+    if device.type == "mps":
+        return "Apple GPU"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def system_info() -> dict[str, str]:
+    """Return versions, devices and free memory by name, for reports and the command `info`."""
+    import psutil
+    import torch
+
+    info = {"system": platform.platform(), "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            info[package] = version(package)
+        except PackageNotFoundError:
+            info[package] = "not installed"
+    devices = [torch.device(kind) for kind in _present() if kind != "cuda"]
+    devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())] + devices
+    info["devices"] = "; ".join(describe_device(device) for device in devices)
+    memory = psutil.virtual_memory()
+    info["memory"] = f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GB free"
+    return info
+
+
+def generator(seed: int, device: torch.device | str, *stream: int | str) -> torch.Generator:
+    """Return a random generator on `device` for one use of the setting `seed`.
+
+    Parameters
+    ----------
+    seed : int
+        The seed of the job, 0 or more.
+    device : torch.device
+    *stream : int or str
+        What the numbers are for, e.g. ``"weights", member``. Each stream is independent of
+        every other one of the same seed (NumPy's ``SeedSequence``).
+    """
+    import torch
+    from numpy.random import SeedSequence
+
+    key = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in stream]
+    state = SeedSequence(seed, spawn_key=key).generate_state(2)
+    return torch.Generator(device).manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+
+
+def _present() -> list[str]:
+    """Return the kinds of device at hand, the fastest first."""
+    import torch
+
+    kinds = ["cuda"] if torch.cuda.is_available() else []
+    kinds += ["mps"] if torch.backends.mps.is_available() else []
+    return [*kinds, "cpu"]

@@ -1,0 +1,17 @@
+"""Files: TIFF with units and provenance out, raw stacks and measured OTFs in."""
+
+from napari_physgen.io.image import Image
+from napari_physgen.io.imagej import write_imagej_tiff
+from napari_physgen.io.ome_tiff import write_ome_tiff
+from napari_physgen.io.readers import Stack, read_otf, read_stack
+from napari_physgen.io.records import read_record
+
+__all__ = [
+    "Image",
+    "Stack",
+    "read_otf",
+    "read_record",
+    "read_stack",
+    "write_imagej_tiff",
+    "write_ome_tiff",
+]

@@ -1,0 +1,145 @@
+"""Camera noise, measured from the frames themselves.
+
+Grey levels y of mean mu scatter with variance gain * (mu - offset) + read_noise^2
+(Poisson light, Gaussian read-out). The optics pass nothing above their cutoff, so what is seen
+there is noise: its local power against the local mean gives the line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.fft
+import scipy.ndimage
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Real = NDArray[np.float64]
+
+GUARD = 1.1
+"""Frequencies above this multiple of the cutoff count as noise."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Noise model of a camera.
+
+    Parameters
+    ----------
+    offset : float
+        Grey level without light.
+    gain : float
+        Grey levels per detected photon (0: noise does not depend on the light).
+    read_noise : float
+        Standard deviation of the noise without light, grey levels.
+    """
+
+    offset: float
+    gain: float
+    read_noise: float
+
+    def variance(self, grey: ArrayLike) -> NDArray[np.float64]:
+        """Return the noise variance of pixels with the expected grey level `grey`."""
+        light = np.maximum(np.asarray(grey, float) - self.offset, 0)
+        return np.asarray(self.gain * light + self.read_noise**2)
+
+
+def estimate_camera(
+    frames: ArrayLike,
+    cutoff_per_um: float,
+    pixel_size_nm: float,
+    offset: float | None = None,
+    gain: float | None = None,
+) -> Camera:
+    """Estimate offset, gain and read noise from raw frames.
+
+    Where the pixels are so coarse that less than 2 % of the frequencies lie above the
+    cutoff, the highest 5 % are used: signal in them makes the noise look larger, never smaller.
+
+    Without a given offset it lies between two bounds: the grey level at which the noise would
+    vanish (no read noise) and the darkest grey level seen. The lower is taken if the noise grows with
+    the light; a dense sample has no dark pixel.
+
+    Parameters
+    ----------
+    frames : array
+        (frame, y, x), grey levels.
+    cutoff_per_um : float
+        Detection cutoff, 1/um.
+    pixel_size_nm : float
+    offset, gain : float, optional
+        Known values; the rest is estimated.
+    """
+    stack = np.asarray(frames, float)
+    noise, share = _noise_images(stack, cutoff_per_um, pixel_size_nm / 1000)
+    mean, variance, weight = _mean_variance(stack, noise**2 / share)
+    slope, level = _line(mean, variance, weight, gain)
+    smooth = scipy.ndimage.gaussian_filter(stack, (0, 2, 2))
+    dark = float(np.percentile(smooth, 0.5))
+    if offset is None:
+        vanishing = -level / slope if slope > 0 else -np.inf
+        offset = float(np.clip(vanishing, min(0.0, dark), dark))
+    read = max(level + slope * offset, 0.0)
+    floor = 1e-4 * float(np.average(variance, weights=weight))
+    return Camera(offset, slope, float(np.sqrt(max(read, floor))))
+
+
+def _noise_images(stack: Real, cutoff: float, pixel_um: float) -> tuple[Real, float]:
+    """Return the frames' content above the cutoff and the share of white noise it holds.
+
+    The cosine transform continues the frames by reflection, so their edges leave no cross.
+    """
+    k = np.hypot(
+        *np.ix_(*(np.arange(n) / (2 * n * pixel_um) for n in stack.shape[1:]))
+    )
+    mask = k > GUARD * cutoff
+    if mask.mean() < 0.02:
+        mask = k >= np.quantile(k, 0.95)
+    spectrum = scipy.fft.dctn(stack, axes=(1, 2), norm="ortho") * mask
+    return scipy.fft.idctn(spectrum, axes=(1, 2), norm="ortho"), float(mask.mean())
+
+
+def _mean_variance(stack: Real, power: Real, bins: int = 24) -> tuple[Real, Real, Real]:
+    """Return mean grey level, noise variance and weight in groups of equally bright places."""
+    frames, height, width = stack.shape
+    side = 8
+    rows, columns = height // side, width // side
+    cut = (frames, rows, side, columns, side)
+    crop = np.s_[:, : rows * side, : columns * side]
+    # Sort by the brightness of small blocks; averages within a block are unbiased for both.
+    blocks_mean = stack[crop].reshape(cut).mean(axis=(2, 4)).ravel()
+    blocks_power = power[crop].reshape(cut).mean(axis=(2, 4)).ravel()
+    order = np.argsort(blocks_mean)
+    groups = np.array_split(order, min(bins, max(2, order.size // 30)))
+    mean = np.array([blocks_mean[g].mean() for g in groups])
+    variance = np.array([_robust_mean(blocks_power[g]) for g in groups])
+    size = np.array([g.size for g in groups], float)
+    return mean, variance, size
+
+
+def _robust_mean(values: Real) -> float:
+    """Mean without outliers (hot pixels, cosmic rays, moving dirt)."""
+    centre = np.median(values)
+    spread = 1.4826 * np.median(np.abs(values - centre))
+    return float(values[np.abs(values - centre) <= 5 * spread + 1e-12].mean())
+
+
+def _line(mean: Real, variance: Real, weight: Real, gain: float | None) -> tuple[float, float]:
+    """Fit variance = slope * mean + level, slope >= 0, by reweighted least squares."""
+    if gain is not None:
+        w = weight / variance**2
+        return gain, float(np.average(variance - gain * mean, weights=w))
+    model = np.maximum(variance, 1e-3 * variance.max())
+    slope = level = 0.0
+    for _ in range(4):
+        w = weight / model**2
+        centre = np.average(mean, weights=w)
+        spread = np.average((mean - centre) ** 2, weights=w)
+        slope = float(np.average((mean - centre) * variance, weights=w) / max(spread, 1e-300))
+        slope = max(slope, 0.0)
+        level = float(np.average(variance - slope * mean, weights=w))
+        model = np.maximum(slope * mean + level, 1e-3 * variance.max())
+    return slope, level

@@ -1,0 +1,199 @@
+"""Which peaks belong together: one |k| and equally spaced directions for all angles.
+
+Gratings and SLMs give every angle nearly the same period (BioSR: 180.1-180.5 nm) and directions
+180 degrees / angles apart (60.1, 60.0). Both are soft: they choose between peaks that the frames
+alone leave open, and say where to look for a pattern that is too weak to be found alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari_physgen.sim._bands import Real
+    from napari_physgen.sim._search import Landscape
+
+CERTAIN = 7.0
+"""Evidence (-ln p, corrected for the number of cells) above which a peak counts by itself."""
+
+HELPED = 4.0
+"""The same for a peak within the small region that the other angles point to."""
+
+PERIOD_SPREAD = 0.005
+SPACING_SPREAD = np.radians(0.7)
+"""Standard deviations of ln |k| and of the direction around equal spacing."""
+
+STANDING = 12.0
+"""Evidence beyond this is not counted when peaks compete: the side peaks of a bright structure or
+of a bent pattern share it in nearly fixed proportions."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where the pattern of one angle is taken to be.
+
+    Parameters
+    ----------
+    q : numpy.ndarray
+        (2,) wavevector of a grid cell (y, x), 1/um.
+    evidence : float
+        -ln of the chance of such a peak in noise, corrected for the cells looked at.
+    ratio : float
+        Peak amplitude over the median of the ring.
+    how : {"found", "helped", "guessed"}
+        By itself; with the help of the other angles; only from the other angles.
+    """
+
+    q: Real
+    evidence: float
+    ratio: float
+    how: Literal["found", "helped", "guessed"]
+
+
+def choose(lands: list[Landscape]) -> list[Choice]:
+    """Choose one wavevector per angle."""
+    candidates = [_candidates(land) for land in lands]
+    certain = [bool(c and c[0].evidence > CERTAIN) for c in candidates]
+    if not any(certain):
+        return _choose_jointly(lands)
+    picks = _compatible(candidates, certain)
+    sure = [p for p, c in zip(picks, certain, strict=True) if c]
+    for a, land in enumerate(lands):
+        if not certain[a]:
+            picks[a] = _helped(land, sure, len(lands), [p for i, p in enumerate(picks) if i < a])
+    return picks
+
+
+def _candidates(land: Landscape, most: int = 6) -> list[Choice]:
+    """Return the highest separate peaks, best first."""
+    evidence = land.evidence.copy()
+    trials = np.log(evidence.size)
+    steps = land.steps
+    found: list[Choice] = []
+    for _ in range(most):
+        best = int(np.argmax(evidence))
+        value = float(evidence[best])
+        if found and value - trials < 0.5 * found[0].evidence:
+            break
+        q = np.array([land.k_y[best], land.k_x[best]])
+        found.append(Choice(q, value - trials, land.ratio(value), "found"))
+        near = np.hypot((land.k_y - q[0]) / steps[0], (land.k_x - q[1]) / steps[1]) < 1.6
+        evidence[near] = -np.inf
+    return found
+
+
+def _compatible(candidates: list[list[Choice]], certain: list[bool]) -> list[Choice]:
+    """Let each certain angle take the candidate that agrees best with the others."""
+    picks = [c[0] for c in candidates]
+    sure = [a for a, c in enumerate(certain) if c]
+    for _ in range(4):
+        before = list(picks)
+        for a in sure:
+            others = [picks[b] for b in sure if b != a]
+            if others:
+                top = candidates[a][0].evidence
+                scores = [
+                    c.evidence * STANDING / max(top, STANDING)
+                    - _disagreement(c.q, others, len(candidates))
+                    for c in candidates[a]
+                ]
+                picks[a] = candidates[a][int(np.argmax(scores))]
+        if all(p is b for p, b in zip(picks, before, strict=True)):
+            break
+    return picks
+
+
+def _disagreement(q: Real, others: list[Choice], angles: int) -> float:
+    """Return half the squared deviation from common |k| and equal spacing, at most 2 x 6."""
+    log_k = np.array([np.log(np.hypot(*o.q)) for o in others])
+    period = (np.log(np.hypot(*q)) - np.median(log_k)) / PERIOD_SPREAD
+    turns = np.array([_off_spacing(q, o.q, angles) for o in others])
+    spacing = np.median(np.abs(turns)) / SPACING_SPREAD
+    return float(min(period**2 / 2, 6.0) + min(spacing**2 / 2, 6.0))
+
+
+def _off_spacing(q: Real, other: Real, angles: int) -> float:
+    """Return by how much (rad) the turn from `other` to `q` misses a multiple of pi / angles.
+
+    Multiples of pi do not count: two angles with the same direction are as wrong as can be.
+    """
+    unit = np.pi / angles
+    turn = (np.arctan2(*q) - np.arctan2(*other)) / unit
+    nearest = round(turn)
+    if nearest % angles == 0:
+        nearest += 1 if turn > nearest else -1
+    return float((turn - nearest) * unit)
+
+
+def _expected(sure: list[Choice], angles: int) -> tuple[float, Real]:
+    """Return |k| and the directions (angle,) in [0, pi) that the sure peaks point to."""
+    radius = float(np.median([np.hypot(*s.q) for s in sure]))
+    unit = np.pi / angles
+    directions = np.array([np.arctan2(*s.q) for s in sure])
+    base = np.angle(np.exp(2j * np.pi * directions / unit).sum()) * unit / (2 * np.pi)
+    return radius, np.asarray((base + unit * np.arange(angles)) % np.pi)
+
+
+def _helped(land: Landscape, sure: list[Choice], angles: int, taken: list[Choice]) -> Choice:
+    """Look again where the sure peaks of other angles say that this one should be."""
+    radius, directions = _expected(sure, angles)
+    used = [np.arctan2(*c.q) for c in [*sure, *taken]]
+    free = [d for d in directions if all(abs(_turned(d - u)) > np.pi / angles / 2 for u in used)]
+    k, direction = np.hypot(land.k_y, land.k_x), np.arctan2(land.k_y, land.k_x)
+    width = 0.02 * radius + land.steps.max()
+    near = np.zeros(k.size, bool)
+    for d in free:
+        near |= np.abs(_turned(direction - d)) * radius < width
+    near &= np.abs(k - radius) < width
+    if not near.any():
+        q = radius * np.array([np.sin(free[0] if free else 0), np.cos(free[0] if free else 0)])
+        return Choice(q, 0.0, 0.0, "guessed")
+    q, evidence = land.peak(near)
+    raw = evidence + np.log(near.sum())
+    if evidence > HELPED:
+        return Choice(q, evidence, land.ratio(raw), "helped")
+    return Choice(q, evidence, land.ratio(raw), "guessed")
+
+
+def _turned(angle: Real | float) -> Real:
+    """Reduce differences of undirected directions to [-pi/2, pi/2)."""
+    return np.asarray((np.asarray(angle) + np.pi / 2) % np.pi - np.pi / 2)
+
+
+def _choose_jointly(lands: list[Landscape]) -> list[Choice]:
+    """Add up the evidence of all angles over common |k| and equally spaced directions."""
+    angles = len(lands)
+    radii = np.hypot(lands[0].k_y, lands[0].k_x)
+    step = lands[0].steps.max()
+    k = np.arange(radii.min(), radii.max(), step / 2)
+    base = np.arange(0, np.pi, step / 2 / radii.max())
+    best: tuple[float, list[Real]] = (-np.inf, [])
+    for turn in (1, -1):
+        total = np.zeros((k.size, base.size))
+        for a, land in enumerate(lands):
+            direction = base + turn * a * np.pi / angles
+            total += land.lookup(np.outer(k, np.sin(direction)), np.outer(k, np.cos(direction)))
+        i, j = np.unravel_index(np.argmax(total), total.shape)
+        if total[i, j] > best[0]:
+            points = [
+                k[i] * np.array([np.sin(d), np.cos(d)])
+                for d in base[j] + turn * np.arange(angles) * np.pi / angles
+            ]
+            best = (float(total[i, j]), points)
+    # Each lookup takes the best of nine cells; the sum of the angles' evidence is gamma distributed.
+    per_angle = best[0] / angles
+    chance = best[0] - np.log(k.size * base.size * 2 / 4) - angles * np.log(1 + max(per_angle, 0))
+    how: Literal["helped", "guessed"] = "helped" if chance > CERTAIN else "guessed"
+    picks = []
+    for land, point in zip(lands, best[1], strict=True):
+        away = np.minimum(
+            np.hypot(land.k_y - point[0], land.k_x - point[1]),
+            np.hypot(land.k_y + point[0], land.k_x + point[1]),
+        )
+        q, evidence = land.peak(away < 2.2 * step)
+        raw = float(land.evidence[away < 2.2 * step].max())
+        picks.append(Choice(q, min(evidence, chance / angles), land.ratio(raw), how))
+    return picks

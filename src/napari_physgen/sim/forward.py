@@ -1,0 +1,193 @@
+"""The SIM forward model: object -> raw camera frames.
+
+Frame p of orientation a, on native camera pixels,
+
+    y_ap(r) = g_a(r) sum_b M_apb [h * (rho I_ab)](r + d_a)
+
+with the object rho on a grid `zoom` times finer, basis patterns I_ab, mixing weights M
+(phases and modulation for sinusoids: I = 1, cos, sin), detection PSF h, sub-pixel shift d
+and smooth gain g. Illumination given as frames is its own basis with M = identity.
+
+The canvas is wider than the camera's field, so nothing wraps around; the OTF cuts the
+fine spectrum down to the camera's grid, which is exact since pixels obey Nyquist.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.fft import next_fast_len
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_physgen.physics.optics import Otf
+    from napari_physgen.sim.results import Patterns
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Where the camera's field lies on the padded grids.
+
+    Parameters
+    ----------
+    field : (int, int)
+        Raw frame size (y, x), px.
+    size : (int, int)
+        Padded size (y, x), raw px; even and with small prime factors.
+    zoom : int
+        Fine pixels per raw pixel.
+    """
+
+    field: tuple[int, int]
+    size: tuple[int, int]
+    zoom: int
+
+    @classmethod
+    def around(cls, field: tuple[int, int], zoom: int, margin: int) -> Canvas:
+        """Return the smallest fast canvas with at least `margin` raw px on every side."""
+        height, width = (2 * next_fast_len(-(-n // 2) + margin, real=True) for n in field)
+        return cls(field, (height, width), zoom)
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Raw pixel of the canvas where the field begins."""
+        return (self.size[0] - self.field[0]) // 2, (self.size[1] - self.field[1]) // 2
+
+    @property
+    def fine_size(self) -> tuple[int, int]:
+        """Padded size on the fine grid (y, x)."""
+        return self.size[0] * self.zoom, self.size[1] * self.zoom
+
+    def crop(self, image: Tensor, zoom: int = 1) -> Tensor:
+        """Cut the camera's field out of (..., y, x) on the raw (1) or fine (`zoom`) grid."""
+        (y, x), (height, width) = self.corner, self.field
+        return image[
+            ..., y * zoom : (y + height) * zoom, x * zoom : (x + width) * zoom
+        ].contiguous()
+
+    def pad(self, image: Tensor, zoom: int = 1) -> Tensor:
+        """Extend a field (..., y, x) to the canvas by repeating its border."""
+        (y, x), (height, width) = self.corner, self.field
+        bottom, right = self.size[0] - height - y, self.size[1] - width - x
+        sides = tuple(n * zoom for n in (x, right, y, bottom))
+        flat = image.reshape(-1, 1, *image.shape[-2:])
+        padded = functional.pad(flat, sides, mode="replicate")
+        return padded.reshape(*image.shape[:-2], *padded.shape[-2:])
+
+
+class SimOperator(nn.Module):
+    """Image an object through patterned illumination onto the camera.
+
+    Learnable: `mixing` (phases, modulation, frame intensities), `shift` and `log_gain`;
+    they start at the estimate, at 0 and at 0.
+
+    Parameters
+    ----------
+    basis : torch.Tensor
+        (angle, basis, y, x) patterns on the fine canvas.
+    mixing : torch.Tensor
+        (angle, phase, basis) weights.
+    otf : torch.Tensor
+        (y, x // 2 + 1) detection OTF on the real-FFT grid of the raw canvas.
+    canvas : Canvas
+    knots : int
+        Control points of the gain maps along each axis.
+    """
+
+    def __init__(
+        self, basis: Tensor, mixing: Tensor, otf: Tensor, canvas: Canvas, knots: int = 17
+    ) -> None:
+        super().__init__()
+        self.canvas = canvas
+        angles = mixing.shape[0]
+        self.mixing = nn.Parameter(mixing)
+        self.shift = nn.Parameter(torch.zeros(angles, 2))
+        self.log_gain = nn.Parameter(torch.zeros(angles, 1, knots, knots))
+        # cos and sin of all angles share the constant term: image it once
+        self.shared = bool((basis[:, 0] == basis[0, 0]).all()) and basis.shape[1] > 1
+        self.register_buffer("basis", basis[:, 1:] if self.shared else basis, persistent=False)
+        f_y = torch.fft.fftfreq(canvas.size[0])[:, None]
+        f_x = torch.fft.rfftfreq(canvas.size[1])[None, :]
+        self.register_buffer("f_y", f_y, persistent=False)
+        self.register_buffer("f_x", f_x, persistent=False)
+        # centre of fine pixel 0 is (1 / zoom - 1) / 2 raw px from the centre of raw pixel 0
+        offset = (1 / canvas.zoom - 1) / 2
+        align = torch.exp(-2j * math.pi * (f_y + f_x) * offset)
+        self.register_buffer("transfer", otf * align / canvas.zoom**2, persistent=False)
+
+    @classmethod
+    def sinusoidal(
+        cls, patterns: Patterns, otf: Otf, canvas: Canvas, knots: int = 17
+    ) -> SimOperator:
+        """Return the operator of estimated sinusoidal patterns."""
+        pixel = patterns.pixel_size_nm / 1000
+        y, x = (
+            ((np.arange(n) + 0.5) / canvas.zoom - 0.5 - corner) * pixel
+            for n, corner in zip(canvas.fine_size, canvas.corner, strict=True)
+        )
+        k_y, k_x = patterns.wavevectors[:, :, None, None].transpose(1, 0, 2, 3)
+        carrier = 2 * np.pi * (k_y * y[:, None] + k_x * x)
+        basis = np.stack([np.ones_like(carrier), np.cos(carrier), np.sin(carrier)], 1)
+        m, phi = patterns.modulation[:, None], patterns.phases
+        mixing = np.stack([np.ones_like(phi), m * np.cos(phi), -m * np.sin(phi)], -1)
+        return cls(_tensor(basis), _tensor(mixing), _transfer(otf, canvas, pixel), canvas, knots)
+
+    @classmethod
+    def given(
+        cls,
+        frames: NDArray[np.floating],
+        angles: int,
+        otf: Otf,
+        canvas: Canvas,
+        pixel_size_nm: float,
+        knots: int = 17,
+    ) -> SimOperator:
+        """Return the operator of known illumination frames (frame, y, x) on the fine field."""
+        count = len(frames)
+        groups = angles if count % angles == 0 else 1
+        basis = canvas.pad(_tensor(frames), canvas.zoom)
+        basis = basis.reshape(groups, count // groups, *basis.shape[-2:])
+        mixing = torch.eye(count // groups).repeat(groups, 1, 1)
+        return cls(basis, mixing, _transfer(otf, canvas, pixel_size_nm / 1000), canvas, knots)
+
+    def forward(self, rho: Tensor) -> Tensor:
+        """Return the frames (angle, phase, y, x) of an object on the fine canvas (y, x)."""
+        bands = self._low_pass(rho * self.basis)
+        if self.shared:
+            plain = self._low_pass(rho)[None, None].expand(len(bands), -1, -1, -1)
+            bands = torch.cat([plain, bands], 1)
+        d_y, d_x = self.shift[:, :1, None], self.shift[:, 1:, None]
+        ramp = torch.exp(2j * math.pi * (self.f_y * d_y + self.f_x * d_x))
+        fields = torch.fft.irfft2(bands * ramp[:, None], s=self.canvas.size)
+        frames = torch.einsum("apb,abyx->apyx", self.mixing, self.canvas.crop(fields))
+        return frames * self.gain()
+
+    def gain(self) -> Tensor:
+        """Return the smooth gain (angle, 1, y, x), geometric mean 1 over the angles."""
+        free = self.log_gain - self.log_gain.mean(0, keepdim=True)
+        smooth = functional.interpolate(
+            free, size=self.canvas.field, mode="bicubic", align_corners=True
+        )
+        return smooth.exp()
+
+    def _low_pass(self, image: Tensor) -> Tensor:
+        """Spectrum on the raw canvas of (..., y, x) on the fine one, through the OTF."""
+        height, width = self.canvas.size
+        spectrum = torch.fft.rfft2(image)[..., : width // 2 + 1]
+        rows = torch.cat([spectrum[..., : height // 2, :], spectrum[..., -height // 2 :, :]], -2)
+        return rows * self.transfer
+
+
+def _transfer(otf: Otf, canvas: Canvas, pixel_um: float) -> Tensor:
+    return _tensor(otf.on_grid(canvas.size, pixel_um, real=True))
+
+
+def _tensor(array: NDArray[np.floating]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, np.float32))

@@ -1,0 +1,172 @@
+"""What the SIM jobs return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_physgen.outputs import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+Order = str
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Sinusoidal illumination, ``I(r) = 1 + m cos(2 pi k.r + phi)``.
+
+    `r` runs from the centre of raw pixel (0, 0) of the frames it was estimated on.
+    The sign of a wavevector is free, (k, phi) = (-k, -phi): the first has k_x > 0
+    and each next one turns by at most 90 degrees.
+
+    Parameters
+    ----------
+    wavevectors : numpy.ndarray
+        (angle, 2), 1/um, as (y, x).
+    phases : numpy.ndarray
+        (angle, phase), rad.
+    modulation : numpy.ndarray
+        (angle,), modulation depth m, 0 to 1.
+    peak_ratio : numpy.ndarray
+        (angle,), cross-correlation peak over the median in the search ring; >= 5 is safe.
+    order : {"angle-phase", "phase-angle"}
+        Which index is slow in the raw stack.
+    verdict : str
+        "good", "usable: ..." or "failed: ..." with what to try.
+    pixel_size_nm : float
+        Raw pixel size that the wavevectors refer to.
+    intensities : numpy.ndarray or None
+        (angle, phase), relative brightness of the frames (lamp, bleaching), mean 1.
+    otf_damping : float or None
+        Damping of the OTF that was given or fitted; None if unknown.
+    """
+
+    wavevectors: NDArray[np.float64]
+    phases: NDArray[np.float64]
+    modulation: NDArray[np.float64]
+    peak_ratio: NDArray[np.float64]
+    order: Order
+    verdict: str
+    pixel_size_nm: float
+    intensities: NDArray[np.float64] | None = None
+    otf_damping: float | None = None
+    figures: tuple[Output, ...] = field(default=(), repr=False)
+
+    @property
+    def period_nm(self) -> NDArray[np.float64]:
+        """Pattern period per angle (angle,), nm."""
+        return np.asarray(1000 / np.linalg.norm(self.wavevectors, axis=1))
+
+    @property
+    def angles_deg(self) -> NDArray[np.float64]:
+        """Direction of the wavevectors (angle,), degrees from +x towards +y (down)."""
+        return np.degrees(np.arctan2(self.wavevectors[:, 0], self.wavevectors[:, 1]))
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Per angle: period, direction, modulation, peak ratio."""
+        columns = {
+            "period_nm": self.period_nm,
+            "angle_deg": self.angles_deg,
+            "modulation": self.modulation,
+            "peak_ratio": self.peak_ratio,
+        }
+        return {
+            f"{name}_{a + 1}": float(values[a])
+            for name, values in columns.items()
+            for a in range(len(values))
+        }
+
+    @property
+    def summary(self) -> str:
+        """The verdict with the period and the peaks, in one line."""
+        peaks = " / ".join(f"{ratio:.1f}" for ratio in self.peak_ratio)
+        return f"{self.verdict}; period {self.period_nm.mean():.1f} nm, peaks {peaks}"
+
+    def outputs(self) -> list[Output]:
+        """Spectrum with its circles and the fitted illumination."""
+        return list(self.figures)
+
+    def cropped(self, y: int, x: int) -> Patterns:
+        """Return the same illumination for frames cropped at raw pixel (y, x)."""
+        shift = np.array([y, x]) * self.pixel_size_nm / 1000
+        phases = self.phases + 2 * np.pi * (self.wavevectors @ shift)[:, None]
+        return replace(self, phases=np.angle(np.exp(1j * phases)), figures=())
+
+    def illumination(self, shape: tuple[int, int], zoom: float = 1) -> NDArray[np.float32]:
+        """Patterns as frames (angle * phase, zoom * y, zoom * x), angle slowest, for a raw `shape`."""
+        step = self.pixel_size_nm / 1000
+        y, x = (
+            ((np.arange(round(n * zoom)) + 0.5) / zoom - 0.5) * step for n in shape
+        )
+        carrier = (
+            self.wavevectors[:, 0, None, None] * y[:, None]
+            + self.wavevectors[:, 1, None, None] * x
+        )
+        phase = 2 * np.pi * carrier[:, None] + self.phases[:, :, None, None]
+        frames = 1 + self.modulation[:, None, None, None] * np.cos(phase)
+        return frames.reshape(-1, y.size, x.size).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A super-resolved image with what is needed to judge it.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (zoom * y, zoom * x), the accepted reconstruction, in grey levels above the offset.
+    std : numpy.ndarray or None
+        Standard deviation over the ensemble, same shape; None without one.
+    widefield : numpy.ndarray
+        (y, x), mean of the raw frames above the offset.
+    wiener : numpy.ndarray or None
+        (zoom * y, zoom * x), Wiener reconstruction; None when the patterns are given as frames.
+    residual : numpy.ndarray
+        (y, x), root mean square over frames of (measured - predicted) / noise; 1 = noise.
+    chi2 : float
+        Mean squared weighted residual on camera pixels held out of the fit; 1 = noise.
+    patterns : Patterns or numpy.ndarray
+        The illumination that was used.
+    stage : str
+        The stage that made `image`: "wiener", "variational", "pinn" or "paper".
+    """
+
+    image: NDArray[np.float32]
+    std: NDArray[np.float32] | None
+    widefield: NDArray[np.float32]
+    wiener: NDArray[np.float32] | None
+    residual: NDArray[np.float32]
+    chi2: float
+    patterns: Patterns | NDArray[np.float32]
+    stage: str
+    summary: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def zoom(self) -> float:
+        """Result pixels per raw pixel."""
+        return self.image.shape[-1] / self.widefield.shape[-1]
+
+    def outputs(self) -> list[Output]:
+        """The image first, then what helps to judge it (hidden at first)."""
+        outputs = [Output("SIM", self.image, zoom=self.zoom, display={"colormap": "inferno"})]
+        if self.std is not None:
+            outputs.append(_hidden("std", self.std, self.zoom, "magma"))
+        if self.wiener is not None:
+            outputs.append(_hidden("Wiener", self.wiener, self.zoom, "inferno"))
+        outputs.append(_hidden("widefield", self.widefield, 1, "inferno"))
+        outputs.append(_hidden("residual", self.residual, 1, "viridis"))
+        if isinstance(self.patterns, Patterns):
+            outputs += self.patterns.outputs()
+        return outputs
+
+
+def _hidden(name: str, data: NDArray[np.float32], zoom: float, colormap: str) -> Output:
+    return Output(name, data, zoom=zoom, display={"colormap": colormap, "visible": False})

@@ -1,0 +1,177 @@
+"""Settings of the SIM tool: what the microscope is and how to reconstruct."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import field_validator, model_validator
+
+from napari_physgen.settings import Settings, setting
+
+
+class SimSettings(Settings):
+    """Microscope, raw stack layout and reconstruction of one SIM acquisition."""
+
+    na: float = setting(
+        title="NA", description="Numerical aperture of the objective.", start=1.49, gt=0, le=1.7
+    )
+    wavelength_nm: float = setting(
+        title="Emission",
+        description="Emission wavelength (peak of the filter's pass band).",
+        unit="nm",
+        start=525.0,
+        gt=0,
+        le=2000,
+    )
+    pixel_size_nm: float = setting(
+        title="Pixel",
+        description="Camera pixel size in the sample plane.",
+        unit="nm",
+        start=65.0,
+        gt=0,
+        le=5000,
+    )
+    angles: int = setting(
+        3, title="Angles", description="Number of pattern orientations.", ge=2, le=9
+    )
+    phases: int = setting(
+        3, title="Phases", description="Number of pattern shifts per orientation.", ge=3, le=15
+    )
+    order: Literal["auto", "angle-phase", "phase-angle"] = setting(
+        "auto",
+        title="Frame order",
+        description="Which of the two changes slowest in the stack; auto tries both.",
+    )
+    method: Literal["pinn", "variational", "wiener", "paper"] = setting(
+        "pinn",
+        title="Method",
+        description="pinn: variational image refined by a network and kept only if it explains "
+        "unseen pixels better; paper: the network of Burns & Liu 2023, for comparison.",
+    )
+    zoom: int = setting(
+        2, title="Zoom", description="Result pixels per camera pixel.", unit="x", ge=1, le=4
+    )
+    excitation_nm: float | None = setting(
+        None,
+        title="Excitation",
+        description="Laser wavelength; narrows the search for the pattern.",
+        unit="nm",
+        advanced=True,
+        gt=0,
+        le=2000,
+    )
+    excitation_na: float | None = setting(
+        None,
+        title="Excitation NA",
+        description="Aperture used by the two beams; with it the pattern period is known in advance.",
+        advanced=True,
+        gt=0,
+        le=1.7,
+    )
+    otf: Path | None = setting(
+        None,
+        title="Measured OTF",
+        description="TIFF or MRC file with the measured OTF (radial or 2-D); empty: ideal, damping fitted.",
+        advanced=True,
+    )
+    otf_damping: float | None = setting(
+        None,
+        title="OTF damping",
+        description="Value of the OTF relative to the ideal one at cutoff (1 = ideal); empty: fitted.",
+        advanced=True,
+        gt=0,
+        le=1,
+    )
+    camera_offset: float | None = setting(
+        None,
+        title="Camera offset",
+        description="Grey level without light; empty: estimated from the stack.",
+        unit="grey levels",
+        advanced=True,
+    )
+    camera_gain: float | None = setting(
+        None,
+        title="Camera gain",
+        description="Grey levels per detected photon; empty: estimated from the stack.",
+        advanced=True,
+        gt=0,
+    )
+    wiener: float | None = setting(
+        None,
+        title="Wiener constant",
+        description="Noise level of the quick image; empty: from the measured modulation contrast.",
+        advanced=True,
+        gt=0,
+        le=10,
+    )
+    regularisation: float | None = setting(
+        None,
+        title="Smoothness",
+        description="Weight of the curvature penalty; empty: chosen on camera pixels held out.",
+        advanced=True,
+        tunable=True,
+        gt=0,
+        le=100,
+    )
+    iterations: int = setting(
+        250,
+        title="Iterations",
+        description="Most iterations of the variational image.",
+        advanced=True,
+        ge=10,
+        le=5000,
+    )
+    network_steps: int = setting(
+        200,
+        title="Network steps",
+        description="Most training steps of the network.",
+        advanced=True,
+        ge=10,
+        le=20000,
+    )
+    members: int = setting(
+        2,
+        title="Networks",
+        description="Independent networks; their spread is the standard deviation image.",
+        advanced=True,
+        ge=1,
+        le=8,
+    )
+    seed: int = setting(
+        0, title="Seed", description="Same seed, same result.", advanced=True, ge=0
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = setting(
+        "auto", title="Device", description="Where to compute.", advanced=True
+    )
+
+    @field_validator("wavelength_nm", "pixel_size_nm", "excitation_nm")
+    @classmethod
+    def _in_nanometres(cls, value: float | None) -> float | None:
+        if value is not None and value < 5:
+            raise ValueError(
+                f"a length of {value:g} nm looks like micrometres: "
+                f"write {value * 1000:g} for {value:g} um"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _sampled_finely_enough(self) -> Self:
+        limit = self.wavelength_nm / (4 * self.na)
+        if self.pixel_size_nm > 1.02 * limit:
+            raise ValueError(
+                f"pixels of {self.pixel_size_nm:g} nm are too coarse for NA {self.na:g} at "
+                f"{self.wavelength_nm:g} nm, which needs {limit:.0f} nm or less: check the pixel "
+                "size (camera pixel / magnification), the NA and the wavelength"
+            )
+        return self
+
+    @property
+    def cutoff(self) -> float:
+        """Cutoff frequency of the detection OTF, 2 NA / wavelength, in 1/um."""
+        return 2000 * self.na / self.wavelength_nm
+
+    @property
+    def frames(self) -> int:
+        """Number of raw frames, angles x phases."""
+        return self.angles * self.phases

@@ -1,0 +1,141 @@
+"""The form shows any settings model and gives back exactly what it was given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+
+from napari_physgen.app.form import SettingsForm
+from napari_physgen.errors import UserError
+from napari_physgen.settings import Settings, setting
+from napari_physgen.sim.settings import SimSettings
+
+
+class Everything(Settings):
+    rate: float = setting(1e-3, title="Rate", description="Step size.", gt=0, lt=1)
+    tiny: float = setting(2.5e-7, title="Tiny", description="Very small.")
+    count: int = setting(3, title="Count", description="How many.", gt=0, le=10)
+    on: bool = setting(False, title="On", description="Yes or no.")
+    name: str = setting("cell", title="Name", description="Any text.")
+    kind: Literal["a", "b"] = setting("a", title="Kind", description="One of two.")
+    sizes: tuple[int, ...] = setting((1, 2), title="Sizes", description="A list.")
+    file: Path | None = setting(None, title="File", description="A file.", advanced=True)
+    weight: float | None = setting(
+        None, title="Weight", description="Or auto.", advanced=True, tunable=True, ge=0
+    )
+    needed: float = setting(title="Needed", description="No default.", unit="nm", start=65.0)
+
+
+@pytest.fixture
+def form(qtbot):
+    widget = SettingsForm(Everything)
+    qtbot.addWidget(widget)
+    return widget
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"rate": 1e-3, "tiny": 3e-9},
+        {"rate": 0.12345678901234567, "needed": 86.67000000000002},
+        {"count": 10, "on": True, "name": "raw 1", "kind": "b", "sizes": (4, 5, 6)},
+        {"file": Path("/tmp/otf.tif"), "weight": 1e-4},
+        {"weight": 0.0},
+    ],
+)
+def test_settings_come_back_exactly_as_they_were_put(form, changes):
+    settings = Everything(**({"needed": 65.0} | changes))
+    form.set_value(settings)
+    assert form.value() == settings
+
+
+def test_the_form_starts_with_the_defaults_of_the_model(form):
+    assert form.value() == Everything(needed=65.0)
+
+
+def test_the_sim_form_starts_with_values_that_can_be_run(qtbot):
+    form = SettingsForm(SimSettings)
+    qtbot.addWidget(form)
+    assert form.value() == SimSettings(na=1.49, wavelength_nm=525, pixel_size_nm=65)
+
+
+@pytest.mark.parametrize(("text", "value"), [("3e-4", 3e-4), ("0.001 ", 1e-3), ("0,25", 0.25)])
+def test_typed_numbers_count_without_pressing_enter(form, text, value):
+    form._editors["rate"].box.lineEdit().setText(text)
+    assert form.value().rate == pytest.approx(value, rel=1e-12)
+
+
+def test_an_arrow_changes_the_second_digit_of_a_small_number(form):
+    box = form._editors["rate"].box
+    box.stepBy(1)
+    assert form.value().rate == pytest.approx(1.1e-3)
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("count", 1, 10), ("rate", 0, 1)])
+def test_numbers_stay_within_the_bounds_of_the_model(form, name, low, high):
+    for wild in (-1000, 1000):
+        form.put({name: wild})
+        assert low <= form.values()[name] <= high
+        form.value()
+
+
+def test_an_impossible_setting_is_said_in_one_sentence(qtbot):
+    form = SettingsForm(SimSettings)
+    qtbot.addWidget(form)
+    form.put({"wavelength_nm": 0.525})
+    with pytest.raises(UserError, match="looks like micrometres"):
+        form.value()
+
+
+def test_an_edit_is_told_once_with_the_name_of_the_field(form, qtbot):
+    with qtbot.waitSignal(form.changed) as told:
+        form.put({"count": 5})
+    assert told.args == ["count"]
+
+
+def test_auto_hides_the_number_that_is_not_used(form):
+    assert form._editors["weight"].editor.isHidden()
+    form.put({"weight": 0.5})
+    assert not form._editors["weight"].editor.isHidden()
+
+
+def test_a_running_job_leaves_only_tunable_fields_open(form):
+    form.lock(True)
+    open_fields = {name for name, editor in form._editors.items() if editor.isEnabled()}
+    assert open_fields == {"weight"}
+
+
+def test_hidden_fields_keep_their_value(qtbot):
+    form = SettingsForm(Everything, hidden=("rate", "weight"))
+    qtbot.addWidget(form)
+    settings = Everything(needed=1.0, rate=0.5, weight=2.0)
+    form.set_value(settings)
+    assert form.value() == settings
+
+
+def test_scrolling_past_a_number_does_not_change_it(form):
+    box = form._editors["count"].box
+    event = QWheelEvent(
+        QPointF(5, 5),
+        QPointF(5, 5),
+        QPoint(0, 120),
+        QPoint(0, 120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    box.wheelEvent(event)
+    assert form.value().count == 3
+    assert not event.isAccepted()
+
+
+def test_unit_and_tooltip_come_from_the_model(form):
+    editor = form._editors["needed"]
+    assert editor.box.text() == "65 nm"
+    assert "No default." in editor.toolTip()

@@ -1,0 +1,142 @@
+"""Results lie exactly where they belong, whatever the transform of their source."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_physgen.app.results import LivePreview, add_results, contrast
+from napari_physgen.outputs import Output
+
+AFFINE = np.array([[1, 0, 0, 0], [0, 0.9, 0.2, 3], [0, -0.1, 1.1, -5], [0, 0, 0, 1]])
+SOURCES = {
+    "plain": {},
+    "moved": {"translate": (0, 5, -7)},
+    "rotated": {"rotate": 30, "translate": (0, 5, -7)},
+    "sheared": {"shear": (0, 0, 0.3), "translate": (0, 1, 2)},
+    "affine": {"affine": AFFINE},
+    "everything": {"rotate": 20, "shear": (0, 0, -0.2), "translate": (0, 1, 2), "affine": AFFINE},
+}
+
+
+def image(zoom=1, size=(128, 144), **arguments):
+    return Output("SIM", np.random.default_rng(1).random(size), zoom=zoom, **arguments)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(("zoom", "origin"), [(2, (0, 0)), (2, (10, 20)), (1, (3, 4)), (3, (1, 0))])
+def test_a_result_pixel_lies_where_its_source_pixel_does(viewer, add_raw, source, zoom, origin):
+    raw = add_raw(**SOURCES[source])
+    (result,) = add_results(viewer, [image(zoom)], raw, origin=origin)
+    for pixel in [(0, 0), (7, 3), (100, 90)]:
+        # The centre of result pixel i lies at source pixel (i + 1/2) / zoom - 1/2.
+        at = (np.array(pixel) + 0.5) / zoom - 0.5 + origin
+        np.testing.assert_allclose(
+            result.data_to_world(pixel), raw.data_to_world((0, *at))[-2:], atol=1e-9
+        )
+
+
+def test_a_result_has_the_outline_of_its_source(viewer, add_raw):
+    raw = add_raw()
+    (result,) = add_results(viewer, [image(2)], raw)
+    low, high = result.extent.world - np.array([[0.02], [-0.02]])
+    np.testing.assert_allclose(low, raw.extent.world[0, 1:] - 0.04)
+    np.testing.assert_allclose(high, raw.extent.world[1, 1:] + 0.04)
+
+
+def test_units_and_axis_labels_come_from_the_source(viewer, add_raw):
+    raw = add_raw(axis_labels=("frame", "y", "x"))
+    frames = Output("illumination", np.zeros((9, 64, 72)), axes=("frame", "y", "x"))
+    flat, stack = add_results(viewer, [image(2), frames], raw)
+    assert flat.units == raw.units[1:]
+    assert flat.axis_labels == ("y", "x")
+    assert stack.units == raw.units
+    assert stack.axis_labels == raw.axis_labels
+    assert viewer.layers.extent.units is not None
+
+
+def test_results_sit_right_above_their_source_the_first_on_top(viewer, add_raw):
+    raw = add_raw()
+    viewer.add_image(np.zeros((64, 64)), name="other", units=("um", "um"))
+    second = Output("std", np.zeros((9, 9)))
+    add_results(viewer, [image(2), second], raw, record={"tool": "sim"})
+    assert [layer.name for layer in viewer.layers] == ["cell", "cell std", "cell SIM", "other"]
+    assert viewer.layers["cell SIM"].metadata["physgen"] == {"tool": "sim"}
+
+
+def test_ellipses_become_shapes_on_their_picture(viewer, add_raw):
+    raw = add_raw()
+    corners = np.array([[[0, 0], [0, 10], [10, 10], [10, 0]]], float)
+    circles = Output("circles", corners, kind="shapes", zoom=2)
+    (layer,) = add_results(viewer, [circles], raw)
+    assert layer.shape_type == ["ellipse"]
+    assert layer.ndim == 2
+    np.testing.assert_allclose(
+        layer.data_to_world((0, 0)), raw.data_to_world((0, -0.25, -0.25))[1:]
+    )
+
+
+def test_what_is_on_view_already_is_not_added_again(viewer, add_raw):
+    raw, spectrum = add_raw(), image()
+    add_results(viewer, [spectrum], raw)
+    assert add_results(viewer, [spectrum], raw) == []
+
+
+def test_an_output_that_cannot_be_shown_leaves_the_viewer_as_it_was(viewer, add_raw):
+    raw = add_raw()
+    broken = Output("broken", np.zeros((5, 5)), display={"colormap": "no such map"})
+    with pytest.raises(Exception, match="no such map"):
+        add_results(viewer, [image(2), broken], raw)
+    assert list(viewer.layers) == [raw]
+
+
+def test_contrast_ignores_hot_pixels_and_survives_flat_or_broken_pictures():
+    picture = np.random.default_rng(0).random((512, 512))
+    picture[5, 5] = 1e6
+    assert contrast(picture)[1] < 1.1
+    assert contrast(np.ones((8, 8))) == (1, 2)
+    assert contrast(np.full((8, 8), np.nan)) == (0, 1)
+
+
+def test_the_live_picture_is_updated_in_place_and_taken_away(viewer, add_raw):
+    raw = add_raw()
+    live = LivePreview(viewer)
+    run = live.begin(raw)
+    live.show([image(2)], run)
+    layer = live.layer
+    live.show([Output("SIM", np.full((128, 144), 5.0), zoom=2)], run)
+    assert live.layer is layer
+    assert layer.data.max() == 5
+    assert len(viewer.layers) == 2
+    live.clear()
+    assert list(viewer.layers) == [raw]
+
+
+def test_pictures_of_an_earlier_run_are_dropped(viewer, add_raw):
+    raw = add_raw()
+    live = LivePreview(viewer)
+    early = live.begin(raw)
+    live.begin(raw)
+    live.show([image(2)], early)
+    assert list(viewer.layers) == [raw]
+
+
+def test_the_live_contrast_follows_until_the_user_sets_it(viewer, add_raw):
+    live = LivePreview(viewer)
+    run = live.begin(add_raw())
+    live.show([image()], run)
+    live.show([Output("SIM", 100 * image().data)], run)
+    assert live.layer.contrast_limits[1] > 50
+    live.layer.contrast_limits = (0, 7)
+    live.show([Output("SIM", 1000 * image().data)], run)
+    assert live.layer.contrast_limits == [0, 7]
+
+
+def test_a_live_layer_closed_by_hand_stays_closed(viewer, add_raw):
+    raw = add_raw()
+    live = LivePreview(viewer)
+    run = live.begin(raw)
+    live.show([image()], run)
+    viewer.layers.remove(live.layer)
+    live.show([image()], run)
+    assert list(viewer.layers) == [raw]

@@ -1,0 +1,186 @@
+"""The command line runs the same jobs as the window and speaks in one line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import fake_tool
+import numpy as np
+import pytest
+import tifffile
+from fake_tool import FakeSettings
+
+from napari_physgen import __version__, cli
+from napari_physgen.backend.job import run
+from napari_physgen.io import read_record, read_stack
+from napari_physgen.recipe import TOOLS, Recipe, start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RAW = np.random.default_rng(0).poisson(50, (9, 8, 6)).astype(np.uint16)
+RECIPE = Recipe(tool="fake", settings={"na": 1.2, "pixel_size_nm": 80.0, "seed": 3})
+
+
+@pytest.fixture(autouse=True)
+def fake(monkeypatch):
+    monkeypatch.setitem(TOOLS, "fake", fake_tool.TOOL)
+
+
+@pytest.fixture
+def raw(tmp_path) -> Path:
+    tifffile.imwrite(tmp_path / "cell 1.tif", RAW, photometric="minisblack")
+    RECIPE.save(tmp_path / "r.yaml")
+    return tmp_path / "cell 1.tif"
+
+
+def call(*arguments) -> int:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([str(argument) for argument in arguments])
+    return caught.value.code or 0
+
+
+def run_recipe(folder, *more) -> int:
+    return call("run", folder / "r.yaml", *more, "-o", folder / "out")
+
+
+def test_a_recipe_makes_the_pixels_that_the_window_makes(raw, tmp_path, capsys):
+    cli.main(["run", str(tmp_path / "r.yaml"), str(raw), "-o", str(tmp_path / "out")])
+    direct = run(start("fake", FakeSettings(**RECIPE.settings), {"raw": RAW}))
+    with tifffile.TiffFile(tmp_path / "out/cell 1_fake.ome.tif") as tif:
+        assert [series.name for series in tif.series] == ["SIM", "widefield"]
+        np.testing.assert_array_equal(tif.series[0].asarray(), direct.result.image)
+    assert "cell 1.tif: done in 5 steps" in capsys.readouterr().out
+
+
+def test_the_files_carry_pixel_size_record_and_recipe(raw, tmp_path):
+    cli.main(["run", str(tmp_path / "r.yaml"), str(raw), "-o", str(tmp_path / "out"), "--imagej"])
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "cell 1_fake.ome.tif",
+        "cell 1_fake.recipe.yaml",
+        "cell 1_fake_imagej.tif",
+    ]
+    record = read_record(out / "cell 1_fake.ome.tif")
+    assert record.inputs[0].source == "cell 1.tif"
+    assert read_record(out / "cell 1_fake_imagej.tif") == record
+    assert read_stack(out / "cell 1_fake.ome.tif").pixel_size_nm == pytest.approx(40)
+    assert Recipe.load(out / "cell 1_fake.recipe.yaml").settings == record.settings
+    assert Recipe.load(out / "cell 1_fake.ome.tif") == Recipe.of(record)
+
+
+def test_a_time_lapse_is_reconstructed_frame_by_frame(raw, tmp_path):
+    movie = np.stack([RAW, RAW * 2, RAW * 3])
+    tifffile.imwrite(raw, movie, imagej=True, metadata={"axes": "TZYX"})
+    cli.main(["run", str(tmp_path / "r.yaml"), str(raw), "-o", str(tmp_path / "out")])
+    with tifffile.TiffFile(tmp_path / "out/cell 1_fake.ome.tif") as tif:
+        assert tif.series[0].axes == "TYX"
+        last = run(start("fake", FakeSettings(**RECIPE.settings), {"raw": RAW * 3}))
+        np.testing.assert_array_equal(tif.series[0].asarray()[2], last.result.image)
+
+
+def test_a_stack_that_fails_is_named_and_the_others_still_run(raw, tmp_path, capsys):
+    np.save(tmp_path / "short.npy", RAW[:8])
+    assert run_recipe(tmp_path, tmp_path / "short.npy", raw) == 2
+    errors = capsys.readouterr().err
+    assert "short.npy: 8 frames are not 9." in errors
+    assert "Traceback" not in errors
+    assert (tmp_path / "out/cell 1_fake.ome.tif").exists()
+    assert not list((tmp_path / "out").glob("short*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "absent.yaml", "a.tif", "-o", "{out}"], "There is no recipe absent.yaml."),
+        (["run", "{recipe}", "a.tif"], "--out"),
+        (["run", "{recipe}", "a.tif", "-o", "{out}"], "a.tif: There is no file a.tif."),
+        (["run", "{recipe}", "a.tif", "b/a.tif", "-o", "{out}"], "the same name"),
+        (["run", "{recipe}", "a.tif", "-o", "{recipe}"], "cannot be made"),
+        (["sim", "a.tif", "-o", "{out}", "--na", "9"], "NA (na)"),
+        (["sim", "a.tif", "-o", "{out}", "--na", "x"], "NA (na)"),
+        (["sim", "a.tif", "-o", "{out}", "--colour", "red"], "--colour"),
+        (["sim", "-o", "{out}"], "raw"),
+        (["paint"], "paint"),
+    ],
+)
+def test_wrong_input_gives_one_line_and_exit_code_2(raw, tmp_path, capsys, arguments, sentence):
+    places = {"out": tmp_path / "out", "recipe": tmp_path / "r.yaml"}
+    assert call(*(text.format(**places) for text in arguments)) == 2
+    errors = capsys.readouterr().err.strip()
+    assert sentence.lower() in errors.lower()
+    assert len(errors.splitlines()) == 1
+
+
+def test_a_wavelength_in_micrometres_is_explained(raw, tmp_path, capsys):
+    flags = ["--na", "1.49", "--wavelength-nm", "0.66", "--pixel-size-nm", "86.67"]
+    assert call("sim", raw, "-o", tmp_path / "out", *flags) == 2
+    assert "write 660 for 0.66 um" in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_the_best_image_so_far_and_leaves_out_the_rest(raw, tmp_path, monkeypatch):
+    np.save(tmp_path / "next.npy", RAW)
+
+    quiet = fake_tool.reconstruct
+
+    def interrupted(raw, settings):
+        job, command = quiet(raw, settings.model_copy(update={"steps": 100})), None
+        while True:
+            try:
+                progress = job.send(command)
+            except StopIteration as end:
+                return end.value
+            if progress.step == 4:
+                signal.raise_signal(signal.SIGINT)
+            command = yield progress
+
+    monkeypatch.setattr(fake_tool, "reconstruct", interrupted)
+    assert run_recipe(tmp_path, raw, tmp_path / "next.npy") == 2
+    record = read_record(tmp_path / "out/cell 1_fake.ome.tif")
+    assert record.interventions == ("stopped at averaging 4/100",)
+    assert not list((tmp_path / "out").glob("next*"))
+
+
+def test_a_second_ctrl_c_gives_up_and_saves_nothing(raw, tmp_path, monkeypatch):
+    def stubborn(raw, settings):
+        for step in range(100):
+            signal.raise_signal(signal.SIGINT)
+            yield fake_tool.Progress(step, 100, "not listening")
+
+    monkeypatch.setattr(fake_tool, "reconstruct", stubborn)
+    assert run_recipe(tmp_path, raw) == 130
+    assert list((tmp_path / "out").iterdir()) == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def outside(*arguments, **environment):
+    command = [sys.executable, "-m", "napari_physgen", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | environment
+    )
+
+
+def test_the_package_runs_as_a_module():
+    assert outside("--version").stdout.strip() == __version__
+    failed = outside("run", "absent.yaml", "a.tif", "-o", "out")
+    assert failed.returncode == 2
+    assert failed.stderr == "There is no recipe absent.yaml.\n"
+
+
+def test_help_shows_every_setting_with_its_description(capsys):
+    cli.main(["sim", "--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for name, field in cli.SimSettings.model_fields.items():
+        assert f"--{name.replace('_', '-')}" in text
+        assert field.description[:30] in text
+
+
+def test_info_names_versions_device_and_memory(capsys):
+    cli.main(["info"])
+    text = capsys.readouterr().out
+    for word in ("napari-physgen", "torch", "devices", "memory"):
+        assert word in text
