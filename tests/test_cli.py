@@ -18,6 +18,8 @@ from napari_physgen import __version__, cli
 from napari_physgen.backend.job import run
 from napari_physgen.io import read_record, read_stack
 from napari_physgen.recipe import TOOLS, Recipe, start
+from napari_physgen.sim import SimSettings, simulate
+from napari_physgen.sim.simulate import filaments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,3 +186,19 @@ def test_info_names_versions_device_and_memory(capsys):
     text = capsys.readouterr().out
     for word in ("napari-physgen", "torch", "devices", "memory"):
         assert word in text
+
+
+def test_a_simulated_stack_is_reconstructed_and_repeated_from_its_file(tmp_path):
+    """Zoom 2 halves the pixel; the exported file alone is enough to repeat the pixels."""
+    settings = SimSettings(na=1.4, wavelength_nm=525, pixel_size_nm=80, method="wiener")
+    frames = simulate(filaments((128, 128), seed=0), settings, photons=500, seed=0)
+    tifffile.imwrite(tmp_path / "raw.tif", frames, photometric="minisblack")
+    flags = ["--na", "1.4", "--wavelength-nm", "525", "--pixel-size-nm", "80", "--method", "wiener"]
+    cli.main(["sim", str(tmp_path / "raw.tif"), "-o", str(tmp_path), *flags])
+    made = tmp_path / "raw_sim.ome.tif"
+    assert read_stack(made).pixel_size_nm == pytest.approx(40)
+    assert read_record(made).settings == settings.model_dump(mode="json")
+    cli.main(["run", str(made), str(tmp_path / "raw.tif"), "-o", str(tmp_path / "again")])
+    first, again = (tifffile.imread(f) for f in (made, tmp_path / "again/raw_sim.ome.tif"))
+    assert first.shape[-2:] == (128, 128)
+    np.testing.assert_array_equal(again, first)

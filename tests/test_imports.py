@@ -1,22 +1,17 @@
-"""Starting napari with the plugin installed costs nothing until a tool is used."""
+"""Starting napari with the plugin installed costs nothing until a tool is used.
+
+The modules that the manifest names are tested in tests/app/test_manifest.py.
+"""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-import yaml
-
-import napari_physgen
 
 HEAVY = ("torch", "monai", "lightning_fabric", "sklearn")
-MANIFEST = yaml.safe_load((Path(napari_physgen.__file__).parent / "napari.yaml").read_text())
-COMMANDS = {
-    command["python_name"].partition(":")[0] for command in MANIFEST["contributions"]["commands"]
-}
 LIGHT = ["", ".sim", ".backend", ".io", ".recipe", ".cli", ".provenance", ".settings"]
 
 
@@ -32,11 +27,6 @@ def loaded_after(code: str) -> set[str]:
 def test_importing_the_package_loads_neither_torch_nor_qt(module):
     loaded = loaded_after(f"import {module}")
     assert not loaded.intersection((*HEAVY, "napari", "qtpy", "PyQt6", "skimage"))
-
-
-@pytest.mark.parametrize("module", sorted(COMMANDS))
-def test_modules_named_in_the_manifest_load_no_torch(module):
-    assert not loaded_after(f"import {module}").intersection(HEAVY)
 
 
 def test_help_on_the_command_line_loads_neither_torch_nor_qt():

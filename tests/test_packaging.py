@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from importlib.metadata import distribution
 from pathlib import Path
 
 import npe2
 import pytest
-import yaml
 
 import napari_physgen
 from napari_physgen import recipe
@@ -25,20 +23,6 @@ def test_the_entry_point_leads_to_the_manifest_in_the_package():
     assert entry.value == "napari_physgen:napari.yaml"
     assert (PACKAGE / "napari.yaml").is_file()
     assert MANIFEST.name == "napari-physgen"
-
-
-@pytest.mark.parametrize("command", MANIFEST.contributions.commands, ids=lambda c: c.id)
-def test_every_command_of_the_manifest_exists(command):
-    module, _, name = command.python_name.partition(":")
-    assert callable(getattr(importlib.import_module(module), name))
-
-
-def test_every_contribution_uses_a_declared_command():
-    declared = {command.id for command in MANIFEST.contributions.commands}
-    raw = yaml.safe_load((PACKAGE / "napari.yaml").read_text())["contributions"]
-    used = {item["command"] for kind in ("widgets", "writers", "sample_data") for item in raw[kind]}
-    used |= {item["command"] for items in raw["menus"].values() for item in items}
-    assert used <= declared
 
 
 @in_tree

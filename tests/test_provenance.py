@@ -35,7 +35,8 @@ def record(**changes):
 
 
 def test_a_record_comes_back_equal_from_json():
-    assert Record.from_json(record().to_json()) == record(created=record().created)
+    made = record()
+    assert Record.from_json(made.to_json()) == made
 
 
 def test_the_document_is_ascii_and_strict_json():

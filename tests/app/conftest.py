@@ -51,7 +51,7 @@ class FakeSim:
                     step,
                     settings.iterations,
                     "variational",
-                    {"misfit": 1 + 1 / (step + 1)},
+                    {"held-out": 1 + 1 / (step + 1)},
                     preview,
                 )
                 if command is not None:

@@ -76,10 +76,28 @@ def test_ellipses_become_shapes_on_their_picture(viewer, add_raw):
     )
 
 
-def test_what_is_on_view_already_is_not_added_again(viewer, add_raw):
-    raw, spectrum = add_raw(), image()
-    add_results(viewer, [spectrum], raw)
-    assert add_results(viewer, [spectrum], raw) == []
+def test_pictures_of_the_patterns_are_renewed_in_place(viewer, add_raw):
+    raw = add_raw()
+    corners = np.array([[[0, 0], [0, 10], [10, 10], [10, 0]]], float)
+    names = ("spectrum", "circles")
+    for size in (1, 2):
+        pictures = [
+            Output("spectrum", np.full((8 * size, 8), size), offset=(0, 80)),
+            Output("circles", np.repeat(corners, size, 0), kind="shapes", offset=(0, 80 * size)),
+        ]
+        add_results(viewer, [image(2), *pictures], raw, renewed=names)
+    # Runs pile up, pictures do not; circles stay above their spectrum.
+    assert [layer.name for layer in viewer.layers] == [
+        "cell",
+        "cell SIM [1]",
+        "cell spectrum",
+        "cell circles",
+        "cell SIM",
+    ]
+    assert viewer.layers["cell spectrum"].data.shape == (16, 8)
+    circles = viewer.layers["cell circles"]
+    assert circles.shape_type == ["ellipse", "ellipse"]
+    np.testing.assert_allclose(circles.translate, (0, 160 * 0.08))
 
 
 def test_an_output_that_cannot_be_shown_leaves_the_viewer_as_it_was(viewer, add_raw):

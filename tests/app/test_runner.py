@@ -31,7 +31,7 @@ def drain(generator, control=None, hear=True):
         except StopIteration as end:
             return [u for u in updates if u], end.value
         if hear and control:
-            control.heard.set()
+            control.hear()
         updates.append(update)
 
 
@@ -68,7 +68,7 @@ def test_a_slow_window_gets_no_backlog():
 def test_updates_are_at_least_a_tenth_of_a_second_apart_and_lose_no_figure():
     control, times, figures = Control(), [], []
     for update in relay(lambda: job(300, 0.002), control):
-        control.heard.set()
+        control.hear()
         if isinstance(update, Update):
             times.append(time.monotonic())
             figures += update.figures
@@ -109,6 +109,24 @@ def test_a_costly_picture_takes_a_small_part_of_the_time():
     drain(relay(showing, control), control)
     assert len(made) <= 3
     assert min(b - a for a, b in itertools.pairwise(made)) >= 0.25
+
+
+def test_a_window_that_draws_slowly_gets_fewer_pictures():
+    drawn = []
+
+    def showing():
+        for step in range(120):
+            time.sleep(0.01)
+            yield Progress(step, 120, preview=list)
+
+    control = Control()
+    for update in relay(showing, control):
+        if isinstance(update, Update) and update.pictures is not None:
+            time.sleep(0.06)
+            drawn.append(time.monotonic())
+        control.hear()
+    assert len(drawn) >= 2
+    assert min(b - a for a, b in itertools.pairwise(drawn)) >= 5 * 0.06
 
 
 def test_an_abandoned_job_is_closed():

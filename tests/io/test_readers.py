@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tifffile
@@ -11,8 +9,6 @@ import tifffile
 from napari_physgen.errors import UserError
 from napari_physgen.io import Image, Stack, read_otf, read_record, read_stack, write_ome_tiff
 
-DATA = Path(__file__).parents[3] / "shared/data/sim"
-needs_data = pytest.mark.skipif(not DATA.exists(), reason="measured data are not at hand")
 FRAMES = np.arange(9 * 8 * 6, dtype=np.uint16).reshape(9, 8, 6)
 
 
@@ -178,9 +174,8 @@ def test_a_truncated_mrc_is_said(tmp_path):
 
 
 @pytest.mark.data
-@needs_data
-def test_measured_otfs_fall_from_one_at_the_centre_with_the_step_of_the_readme():
-    files = sorted((DATA / "tirf_rdl_microtubules").glob("*_OTF2d.mrc"))
+def test_measured_otfs_fall_from_one_at_the_centre_with_the_step_of_the_readme(data):
+    files = sorted((data / "sim/tirf_rdl_microtubules").glob("*_OTF2d.mrc"))
     assert files
     for file in files:
         values, step = read_otf(file)
@@ -191,7 +186,6 @@ def test_measured_otfs_fall_from_one_at_the_centre_with_the_step_of_the_readme()
 
 
 @pytest.mark.data
-@needs_data
 @pytest.mark.parametrize(
     ("name", "pixel"),
     [
@@ -200,8 +194,8 @@ def test_measured_otfs_fall_from_one_at_the_centre_with_the_step_of_the_readme()
         ("biosr_mt_levels/BioSR_MT_cell001_level09_crop007_raw9.tif", None),
     ],
 )
-def test_measured_stacks_have_nine_frames_and_their_pixel_size(name, pixel):
-    stack = read_stack(DATA / name)
+def test_measured_stacks_have_nine_frames_and_their_pixel_size(data, name, pixel):
+    stack = read_stack(data / "sim" / name)
     (frames,) = stack.blocks()
     assert len(frames) == 9
     assert stack.pixel_size_nm == (pixel and pytest.approx(pixel, rel=1e-3))

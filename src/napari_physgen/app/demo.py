@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from napari_physgen.app.widgets.sim import ReconstructSim
 
-BORDER = 8
-
 
 def main(folder: str | Path = "demo") -> None:
     """Reconstruct a simulated raw stack in the viewer and save what came out.
@@ -27,13 +25,13 @@ def main(folder: str | Path = "demo") -> None:
     """
     import napari
 
-    from napari_physgen.app.sample_data import raw_layer
+    from napari_physgen.app.sample_data import raw_filaments
 
     began = time.monotonic()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     viewer, panel = open_panel()
-    sample, truth = raw_layer("filaments", photons=300)
+    sample, truth = raw_filaments("filaments", photons=300)
     (raw,) = viewer._add_layer_from_data(*sample)
     panel.chooser.choose(raw)
     press(panel, "Estimate")
@@ -110,32 +108,29 @@ def screenshot(viewer: napari.Viewer, path: Path) -> None:
 
 
 def table(panel: ReconstructSim, truth: np.ndarray) -> str:
-    """Return PSNR and SSIM of the reconstructions, after an affine fit of the grey values."""
-    from napari_physgen.metrics import psnr, ssim
+    """Return PSNR and SSIM against the truth, after an affine fit of the grey values."""
+    from napari_physgen.metrics.image import compare
 
     kept = panel.results.kept
     assert kept is not None
     images = {output.name: output.data for output in kept.outputs}
-    lines = [f"{'':10}  PSNR / dB   SSIM"]
-    for name in ("widefield", "Wiener", "SIM"):
+    lines = [f"{'':10} {'PSNR / dB':>10} {'SSIM':>6}"]
+    for name, title in (("widefield", "widefield"), ("Wiener", "Wiener"), ("SIM", "ours")):
         if name in images:
-            image = fitted(images[name], truth)
-            inner = (slice(BORDER, -BORDER),) * 2
-            values = psnr(image[inner], truth[inner]), ssim(image[inner], truth[inner])
-            lines.append(
-                f"{'ours' if name == 'SIM' else name:10}  {values[0]:9.2f}   {values[1]:.3f}"
-            )
+            scores = compare(on_grid_of(truth, images[name]), truth)
+            lines.append(f"{title:10} {scores.psnr:10.2f} {scores.ssim:6.3f}")
     return "\n".join(lines)
 
 
-def fitted(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the image on the grid and in the grey values of the truth."""
-    if image.shape != truth.shape:
-        from skimage.transform import resize
+def on_grid_of(truth: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Return the image with as many pixels as the truth, over the same field."""
+    if image.shape == truth.shape:
+        return image
+    from scipy.ndimage import zoom
 
-        image = resize(image, truth.shape, order=3)
-    slope, offset = np.polyfit(image.ravel(), truth.ravel(), 1)
-    return np.asarray(slope * image + offset)
+    factors = [ours / theirs for ours, theirs in zip(truth.shape, image.shape, strict=True)]
+    # grid_mode: the fields of view coincide, not the centres of the corner pixels.
+    return np.asarray(zoom(image, factors, order=3, mode="nearest", grid_mode=True))
 
 
 def say(text: str) -> None:

@@ -33,7 +33,7 @@ from napari_physgen.app.words import Words, duration
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -92,7 +92,9 @@ class JobPanel(QScrollArea):
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self.runner = JobRunner(self)
+        # No child of the panel: it must outlive it until the worker has stopped.
+        self.runner = JobRunner()
+        self.destroyed.connect(self.runner.abandon)
         self.runner.updated.connect(self._update)
         self.runner.ended.connect(self._end)
         self.live = LivePreview(napari_viewer)
@@ -175,7 +177,8 @@ class JobPanel(QScrollArea):
         from napari.utils.notifications import notification_manager, show_error
 
         if isinstance(error, UserError):
-            self.message.setText(str(error))
+            said = self.reading.text() == str(error)  # the line below the input already does
+            self.message.setText("" if said else str(error))
             show_error(str(error))
         else:
             self.message.setText(
@@ -215,7 +218,9 @@ class JobPanel(QScrollArea):
             self.message.setText(f"paused; {self.message.text()}")
         self.pause_button.setText("Go on" if self.runner.paused else "Pause")
 
-    def show_results(self, task: Task, result: Any, record: Record | None) -> list[Layer]:
+    def show_results(
+        self, task: Task, result: Any, record: Record | None, renewed: Collection[str] = ()
+    ) -> list[Layer]:
         """Make layers of a result, next to the task's source."""
         return add_results(
             self.viewer,
@@ -223,6 +228,7 @@ class JobPanel(QScrollArea):
             task.source,
             origin=task.origin,
             record=record.to_dict() if record else None,
+            renewed=renewed,
             breathe=_breathe,
         )
 
@@ -240,6 +246,7 @@ class JobPanel(QScrollArea):
         self.curves_plot.add(update.figures)
         if update.pictures:
             self.live.show(update.pictures, self._run)
+        self.runner.watch(self.live.looked_at)
 
     def _end(self, end: Ended) -> None:
         task, self._task = self._task, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
@@ -63,7 +64,14 @@ class LiveCurves(QWidget):
                 x[:], y[:] = x[::2], y[::2]
             self._curve(name).setData(x, y)
         if touched:
+            self._plot.setYRange(*self._range(), padding=0.1)
             self.show()
+
+    def _range(self) -> tuple[float, float]:
+        """Return limits without the steep start, which would flatten everything after it."""
+        tails = [y[len(y) // 5 :] for _, y in self.points.values()]
+        values = [value for tail in tails for value in tail if math.isfinite(value)]
+        return (min(values), max(values)) if values else (0.0, 1.0)
 
     def _curve(self, name: str) -> Any:
         if self._plot is None:

@@ -14,7 +14,7 @@ import numpy as np
 from napari_physgen.app.inputs import axis_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_physgen.outputs import Output
 
 KEY = "physgen"
+EDGE, FACE = "yellow", "transparent"
 Origin = tuple[float, float]
 
 
@@ -92,7 +93,7 @@ def make_layer(
     arguments["metadata"] = {KEY: dict(record or {})}
     kind = output.kind
     if kind == "shapes":
-        arguments = {"edge_color": "yellow", "face_color": "transparent"} | arguments
+        arguments = {"edge_color": EDGE, "face_color": FACE} | arguments
         arguments["shape_type"] = "ellipse"
     elif kind == "image" and "contrast_limits" not in arguments:
         arguments["contrast_limits"] = contrast(output.data)
@@ -106,26 +107,37 @@ def add_results(
     *,
     origin: Origin = (0, 0),
     record: Mapping[str, Any] | None = None,
+    renewed: Collection[str] = (),
     breathe: Callable[[], object] = lambda: None,
 ) -> list[Layer]:
     """Put the outputs right above their source, the first one on top.
 
     Shapes lie above the picture that they are drawn on, the output before them. The
     layers are all made before the first is inserted: outputs that cannot be
-    shown leave the viewer as it was. An output that is on view already (the patterns
-    of an earlier step) is not added again.
+    shown leave the viewer as it was.
 
     Parameters
     ----------
+    renewed : collection of str
+        Names of outputs that take the place of an earlier layer of the same name
+        instead of piling up.
     breathe : callable
         Called after every layer, so that a window stays alive while several are made.
+
+    Returns
+    -------
+    list of napari.layers.Layer
+        The new layers from top to bottom.
     """
-    shown = {id(layer.data) for layer in viewer.layers}
     layers = []
     for output in _stacked(outputs):
-        if id(output.data) not in shown:
+        earlier = _earlier(viewer, output, source) if output.name in renewed else None
+        if earlier is None:
             layers.append(make_layer(output, source, origin=origin, record=record))
-            breathe()
+        else:
+            renew(earlier, output, source, origin)
+            earlier.metadata = {KEY: dict(record or {})}
+        breathe()
     place = viewer.layers.index(source) + 1 if source in viewer.layers else len(viewer.layers)
     for layer in reversed(layers):
         viewer.layers.insert(place, layer)
@@ -134,6 +146,37 @@ def add_results(
     if layers:
         viewer.layers.selection.active = layers[0]
     return layers
+
+
+def renew(layer: Layer, output: Output, source: Layer, origin: Origin = (0, 0)) -> None:
+    """Show another output in an existing layer.
+
+    In place, because a Shapes layer added after another one was removed can crash
+    vispy 0.17 (napari 0.9.2).
+    """
+    if output.kind == "shapes":
+        layer.data = []
+        layer.add(output.data, shape_type="ellipse")
+        layer.edge_color, layer.face_color = EDGE, FACE
+    else:
+        layer.data = output.data
+    for name, value in placement(output, source, origin).items():
+        shown = getattr(layer, name)
+        if name == "units":
+            shown = [str(unit) for unit in shown]
+        # Setting an equal transform would still redraw; live pictures come often.
+        if not np.array_equal(shown, value):
+            setattr(layer, name, value)
+
+
+def _earlier(viewer: ViewerModel, output: Output, source: Layer) -> Layer | None:
+    """Return our layer that already shows this output of this source."""
+    name = f"{source.name} {output.name}"
+    for layer in viewer.layers:
+        same = layer.name == name and KEY in layer.metadata
+        if same and (output.kind == "shapes" or layer.ndim == output.data.ndim):
+            return layer
+    return None
 
 
 def _stacked(outputs: Sequence[Output]) -> list[Output]:
@@ -169,6 +212,11 @@ class LivePreview:
         self._adapting = False
         self._by_hand = False
 
+    @property
+    def looked_at(self) -> bool:
+        """Whether the picture is wanted: not closed or hidden by hand."""
+        return self.layer is None or (self.layer in self.viewer.layers and self.layer.visible)
+
     def begin(self, source: Layer, origin: Origin = (0, 0)) -> int:
         """Start a new run on `source` and return its number."""
         self.clear()
@@ -190,10 +238,7 @@ class LivePreview:
             return  # closed by hand: the run goes on without it
         self._adapting = True
         try:
-            if output.data.shape != self.layer.data.shape:
-                for name, value in placement(output, self.source, self.origin).items():
-                    setattr(self.layer, name, value)
-            self.layer.data = output.data
+            renew(self.layer, output, self.source, self.origin)
             if not self._by_hand:
                 self.layer.contrast_limits = contrast(output.data)
         finally:

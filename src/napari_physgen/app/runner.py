@@ -9,13 +9,15 @@ because the worker would swallow a RuntimeError (out of memory is one).
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
+from superqt.utils import GeneratorWorker
 
 from napari_physgen.backend import Job, Progress, Stop, Tune
 
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
     from napari_physgen.backend import Command
     from napari_physgen.outputs import Output
 
+LOG = logging.getLogger(__name__)
 INTERVAL = 0.1
-# A picture that took t seconds to make is followed by no other for PATIENCE * t.
+# A picture that took t seconds to make and draw is followed by no other for PATIENCE * t:
+# live pictures cost a fast machine nothing and a slow one a sixth of its time.
 PATIENCE = 5.0
 
 
@@ -56,7 +60,13 @@ class Control:
     paused: Event = field(default_factory=Event)
     abandoned: Event = field(default_factory=Event)
     heard: Event = field(default_factory=Event)
+    heard_at: float = 0.0
     watching: bool = True
+
+    def hear(self) -> None:
+        """Say that the window has taken and drawn the last update."""
+        self.heard_at = time.monotonic()
+        self.heard.set()
 
 
 def relay(
@@ -70,7 +80,7 @@ def relay(
         Starts the job; called here, in the worker, so that its imports happen here.
     control : Control
     """
-    control.heard.set()
+    control.hear()
     try:
         return (yield from _forward(make_job(), control))
     except Exception as error:
@@ -79,7 +89,8 @@ def relay(
 
 def _forward(job: Job[Any], control: Control) -> Generator[Update | None, None, Ended]:
     figures: list[tuple[int, dict[str, float]]] = []
-    last, next_picture, clock = -INTERVAL, 0.0, _Clock()
+    last, rest_until, clock = -INTERVAL, 0.0, _Clock()
+    picture_from: float | None = None  # when the picture that is being drawn was begun
     command: Command | None = None  # a generator takes none before its first step
     try:
         while not control.abandoned.is_set():
@@ -95,11 +106,11 @@ def _forward(job: Job[Any], control: Control) -> Generator[Update | None, None, 
                 last = now
                 yield None  # lets the worker see that the window was closed
             elif now - last >= INTERVAL:
-                pictures = None
-                if control.watching and progress.preview is not None and now >= next_picture:
-                    pictures = progress.preview()
-                    made = time.monotonic()
-                    next_picture = made + PATIENCE * (made - now)
+                if picture_from is not None:
+                    rest_until = control.heard_at + PATIENCE * (control.heard_at - picture_from)
+                pictures = picture_from = None
+                if control.watching and progress.preview is not None and now >= rest_until:
+                    pictures, picture_from = progress.preview(), now
                 last = now
                 control.heard.clear()
                 yield Update(progress, figures, pictures, clock.left(progress))
@@ -150,6 +161,16 @@ class _Clock:
         return spent / done * max(progress.total - progress.step, 0)
 
 
+class _Worker(GeneratorWorker[Any, Any, Any]):
+    """A worker that closes its job when told to quit (the viewer closes)."""
+
+    control: Control
+
+    def quit(self) -> None:
+        # The base class would leave the job suspended in the middle of a step.
+        self.control.abandoned.set()
+
+
 class JobRunner(QObject):
     """At most one job at a time, in a napari worker.
 
@@ -164,8 +185,8 @@ class JobRunner(QObject):
     updated = Signal(object)
     ended = Signal(object)
 
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._control = Control()
         self._worker: Any = None
 
@@ -186,10 +207,19 @@ class JobRunner(QObject):
         if self.running:
             raise RuntimeError("one job at a time")
         control = self._control = Control()
-        worker = create_worker(relay, make_job, control, _start_thread=False, _ignore_errors=True)
+        worker = create_worker(
+            relay,
+            make_job,
+            control,
+            _worker_class=_Worker,
+            _start_thread=False,
+            _ignore_errors=True,
+        )
+        worker.control = control
+        # Warnings of libraries are for the log, not for the person at the microscope.
+        worker.warned.connect(lambda warning: LOG.warning("%s", warning[0]))
         worker.yielded.connect(lambda update: self._hear(update, control))
         worker.returned.connect(lambda end: self._end(end, control))
-        worker.aborted.connect(lambda: self._end(None, control))
         self._worker = worker
         worker.start()
 
@@ -217,17 +247,16 @@ class JobRunner(QObject):
     def abandon(self) -> None:
         """Stop after the current step and forget the result."""
         self._control.abandoned.set()
-        if self._worker is not None:
-            self._worker.quit()
-            self._worker = None
+        self._worker = None
 
     def _hear(self, update: Update | None, control: Control) -> None:
-        control.heard.set()
         if update is not None and control is self._control and self.running:
             self.updated.emit(update)
+        # After the events that this has caused, drawing above all.
+        QTimer.singleShot(0, control.hear)
 
-    def _end(self, end: Ended | None, control: Control) -> None:
+    def _end(self, end: Ended, control: Control) -> None:
         if control is not self._control or not self.running:
             return
         self._worker = None
-        self.ended.emit(end or Ended())
+        self.ended.emit(end)

@@ -16,55 +16,54 @@ MICROSCOPE: dict[str, Any] = {
     "angles": 3,
     "phases": 3,
 }
-SIZE = 256
+SIZE = 256  # raw pixels along y and x
+ZOOM = 2  # object pixels per raw pixel
 
 
 def filaments() -> list[LayerData]:
     """Raw SIM of a filament network, well lit."""
-    return [raw_layer("filaments", photons=300)[0]]
-
-
-def siemens_star() -> list[LayerData]:
-    """Raw SIM of a star whose spokes get finer than the diffraction limit."""
-    return [raw_layer("Siemens star", photons=300)[0]]
+    return [raw_filaments("filaments", photons=300)[0]]
 
 
 def low_light() -> list[LayerData]:
     """Raw SIM of a filament network, few photons."""
-    return [raw_layer("filaments in low light", photons=20)[0]]
+    return [raw_filaments("filaments in low light", photons=20)[0]]
 
 
-def raw_layer(name: str, photons: float, size: int = SIZE) -> tuple[LayerData, np.ndarray]:
-    """Return a raw stack as layer data and the object it was made from.
+def siemens_star() -> list[LayerData]:
+    """Raw SIM of a star whose spokes get finer than the diffraction limit."""
+    from napari_physgen.sim.simulate import siemens_star as make_object
+
+    return [_raw_layer("Siemens star", make_object((SIZE * ZOOM,) * 2), photons=300)]
+
+
+def raw_filaments(name: str, photons: float) -> tuple[LayerData, np.ndarray]:
+    """Return a raw stack of filaments as layer data, and the object it was made from.
 
     Parameters
     ----------
     name : str
-        "Siemens star" or any other name for filaments.
+        Name of the layer.
     photons : float
         Mean photons per pixel and frame.
-    size : int
-        Raw pixels along y and x; the object has `zoom` times as many.
     """
+    from napari_physgen.sim.simulate import filaments as make_object
+
+    truth = make_object((SIZE * ZOOM,) * 2, seed=1)
+    return _raw_layer(name, truth, photons), truth
+
+
+def _raw_layer(name: str, truth: np.ndarray, photons: float) -> LayerData:
     from napari_physgen.sim import SimSettings, simulate
 
-    settings = SimSettings(**MICROSCOPE)
-    shape = (size * settings.zoom,) * 2
-    truth = _object(name, shape)
+    settings = SimSettings(zoom=ZOOM, **MICROSCOPE)
     raw = simulate(truth, settings, photons=photons, seed=1)
     step = settings.pixel_size_nm / 1000
     meta = {
-        "name": f"{name} (simulated)",
+        "name": name,
         "scale": (1, step, step),
         "units": ("pixel", "micrometer", "micrometer"),
         "axis_labels": ("frame", "y", "x"),
         "metadata": {"microscope": dict(MICROSCOPE)},
     }
-    return (raw, meta, "image"), truth
-
-
-def _object(name: str, shape: tuple[int, int]) -> np.ndarray:
-    from napari_physgen.sim.simulate import filaments as make_filaments
-    from napari_physgen.sim.simulate import siemens_star as make_star
-
-    return make_star(shape) if name == "Siemens star" else make_filaments(shape, seed=1)
+    return raw, meta, "image"

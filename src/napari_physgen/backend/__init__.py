@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_physgen.backend.device import describe_device as describe_device
     from napari_physgen.backend.device import generator as generator
     from napari_physgen.backend.device import resolve_device as resolve_device
+    from napari_physgen.backend.device import resolve_precision as resolve_precision
     from napari_physgen.backend.device import system_info as system_info
     from napari_physgen.backend.job import Command as Command
     from napari_physgen.backend.job import Job as Job
@@ -27,7 +28,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "checkpoint": ["load_model", "save_model"],
-        "device": ["describe_device", "generator", "resolve_device", "system_info"],
+        "device": [
+            "describe_device",
+            "generator",
+            "resolve_device",
+            "resolve_precision",
+            "system_info",
+        ],
         "job": ["Command", "Job", "Progress", "Stop", "Tune", "run"],
         "memory": ["with_memory_fallback"],
     },

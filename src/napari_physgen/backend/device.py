@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 _ABSENT = {
     "cuda": "There is no NVIDIA GPU that this torch can use: choose the device 'auto' or 'cpu', "
@@ -38,6 +39,22 @@ def resolve_device(name: DeviceName) -> torch.device:
     if name not in present:
         raise UserError(_ABSENT[name])
     return torch.device(name)
+
+
+def resolve_precision(name: Precision | Literal["auto"], device: torch.device) -> Precision:
+    """Return the number format of networks; "auto" takes the fastest one that `device` has."""
+    import torch
+
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        # Private, and the only way to ask; without the instructions bf16 is slower than float32.
+        fast = device.type == "cpu" and getattr(
+            torch.cpu, "_is_avx512_bf16_supported", lambda: False
+        )()
+    return "bf16-mixed" if fast else "32-true"
 
 
 def describe_device(device: torch.device) -> str:

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
+    from napari_physgen.backend.device import Precision
     from napari_physgen.outputs import Output
-
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 _GPU_REPORT_EVERY = 10
 """Reading a number makes the host wait for the GPU: 10 steps keep its queue filled."""

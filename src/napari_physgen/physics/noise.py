@@ -60,8 +60,8 @@ def estimate_camera(
     cutoff, the highest 5 % are used: signal in them makes the noise look larger, never smaller.
 
     Without a given offset it lies between two bounds: the grey level at which the noise would
-    vanish (no read noise) and the darkest grey level seen. The lower is taken if the noise grows with
-    the light; a dense sample has no dark pixel.
+    vanish (no read noise) and the darkest grey level seen. The lower is taken, since a dense
+    sample has no dark pixel; the variance of a pixel is the same for both.
 
     Parameters
     ----------
@@ -74,8 +74,10 @@ def estimate_camera(
         Known values; the rest is estimated.
     """
     stack = np.asarray(frames, float)
-    noise, share = _noise_images(stack, cutoff_per_um, pixel_size_nm / 1000)
-    mean, variance, weight = _mean_variance(stack, noise**2 / share)
+    mask = _beyond(stack.shape[1:], cutoff_per_um * pixel_size_nm / 1000)
+    stack = _without_spikes(stack, mask)
+    power = _filtered(stack, mask) ** 2 / mask.mean()
+    mean, variance, weight = _mean_variance(_spread(stack, mask), power)
     slope, level = _line(mean, variance, weight, gain)
     smooth = scipy.ndimage.gaussian_filter(stack, (0, 2, 2))
     dark = float(np.percentile(smooth, 0.5))
@@ -87,37 +89,60 @@ def estimate_camera(
     return Camera(offset, slope, float(np.sqrt(max(read, floor))))
 
 
-def _noise_images(stack: Real, cutoff: float, pixel_um: float) -> tuple[Real, float]:
-    """Return the frames' content above the cutoff and the share of white noise it holds.
+def _beyond(shape: tuple[int, ...], cutoff: float) -> NDArray[np.bool_]:
+    """Return which frequencies of the cosine transform lie above `cutoff` (cycles per pixel)."""
+    k = np.hypot(*np.ix_(*(np.arange(n) / (2 * n) for n in shape)))
+    mask = k > GUARD * cutoff
+    return mask if mask.mean() > 0.02 else np.asarray(k >= np.quantile(k, 0.95))
+
+
+def _filtered(stack: Real, gain: NDArray[np.generic]) -> Real:
+    """Multiply the spectrum by `gain`.
 
     The cosine transform continues the frames by reflection, so their edges leave no cross.
     """
-    k = np.hypot(
-        *np.ix_(*(np.arange(n) / (2 * n * pixel_um) for n in stack.shape[1:]))
-    )
-    mask = k > GUARD * cutoff
-    if mask.mean() < 0.02:
-        mask = k >= np.quantile(k, 0.95)
-    spectrum = scipy.fft.dctn(stack, axes=(1, 2), norm="ortho") * mask
-    return scipy.fft.idctn(spectrum, axes=(1, 2), norm="ortho"), float(mask.mean())
+    spectrum = scipy.fft.dctn(stack, axes=(1, 2), norm="ortho") * gain
+    return np.asarray(scipy.fft.idctn(spectrum, axes=(1, 2), norm="ortho"))
+
+
+def _without_spikes(stack: Real, mask: NDArray[np.bool_]) -> Real:
+    """Replace hot pixels and cosmic rays by the median of their neighbours.
+
+    They are recognised in the noise, where no structure of the sample can be mistaken for one.
+    """
+    noise = np.abs(_filtered(stack, mask))
+    calm = scipy.ndimage.median_filter(stack, (1, 3, 3))
+    light = calm - calm.min()
+    relative = noise / np.sqrt(light + 0.1 * light.mean() + 1e-12)
+    spikes = relative > 8 * np.median(relative) / 0.6745
+    return np.where(spikes, calm, stack)
+
+
+def _spread(stack: Real, mask: NDArray[np.bool_]) -> Real:
+    """Blur the frames as the filter spreads the variance of each pixel over its neighbours."""
+    whole = np.pad(mask, [(0, n) for n in mask.shape])
+    for axis, n in enumerate(mask.shape):
+        mirrored = (-np.arange(2 * n)) % (2 * n)
+        whole |= np.take(whole, mirrored, axis=axis)
+    kernel = scipy.fft.ifft2(whole).real ** 2
+    transfer = scipy.fft.fft2(kernel).real / kernel.sum()
+    return _filtered(stack, transfer[: mask.shape[0], : mask.shape[1]])
 
 
 def _mean_variance(stack: Real, power: Real, bins: int = 24) -> tuple[Real, Real, Real]:
-    """Return mean grey level, noise variance and weight in groups of equally bright places."""
+    """Return mean grey level, noise variance and weight in groups of equally bright blocks."""
     frames, height, width = stack.shape
     side = 8
     rows, columns = height // side, width // side
     cut = (frames, rows, side, columns, side)
     crop = np.s_[:, : rows * side, : columns * side]
-    # Sort by the brightness of small blocks; averages within a block are unbiased for both.
-    blocks_mean = stack[crop].reshape(cut).mean(axis=(2, 4)).ravel()
-    blocks_power = power[crop].reshape(cut).mean(axis=(2, 4)).ravel()
-    order = np.argsort(blocks_mean)
+    brightness = stack[crop].reshape(cut).mean(axis=(2, 4)).ravel()
+    noise = power[crop].reshape(cut).mean(axis=(2, 4)).ravel()
+    order = np.argsort(brightness)
     groups = np.array_split(order, min(bins, max(2, order.size // 30)))
-    mean = np.array([blocks_mean[g].mean() for g in groups])
-    variance = np.array([_robust_mean(blocks_power[g]) for g in groups])
-    size = np.array([g.size for g in groups], float)
-    return mean, variance, size
+    mean = np.array([brightness[g].mean() for g in groups])
+    variance = np.array([_robust_mean(noise[g]) for g in groups])
+    return mean, variance, np.array([g.size for g in groups], float)
 
 
 def _robust_mean(values: Real) -> float:

@@ -100,14 +100,19 @@ class Otf:
 
     @classmethod
     def from_psf(cls, psf: ArrayLike, pixel_size_um: float, cutoff: float) -> Self:
-        """Return the OTF of a PSF image (y, x), centred at its centroid."""
+        """Return the OTF of a PSF image (y, x), centred at its centroid.
+
+        Values below 0 are set to 0: near the cutoff they are rounding errors of the image, and the
+        sign of a contrast matters when patterns are estimated.
+        """
         image = np.asarray(psf, float)
         image = image / image.sum()
         size = 4 * max(image.shape)
         f_y, f_x = np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size)[None, :]
-        y, x = (float((image.sum(axis) * np.arange(n)).sum()) for axis, n in ((1, len(image)), (0, image.shape[1])))
+        y = float(image.sum(1) @ np.arange(image.shape[0]))
+        x = float(image.sum(0) @ np.arange(image.shape[1]))
         centred = np.fft.fft2(image, (size, size)) * np.exp(2j * np.pi * (f_y * y + f_x * x))
-        plane = np.fft.fftshift(centred.real)
+        plane = np.fft.fftshift(np.maximum(centred.real, 0))
         return cls(cutoff, step=1 / (size * pixel_size_um), plane=plane)
 
     def damped(self, damping: float) -> Self:

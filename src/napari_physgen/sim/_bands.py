@@ -29,7 +29,10 @@ NOTCH = 0.15
 illumination live there."""
 
 
-SHARPEST = 0.05
+DARKEST = 0.002
+"""OTF value below which a frequency counts as not transmitted."""
+
+SHARPEST = 0.02
 """OTF value below which frames are not sharpened further."""
 
 
@@ -63,18 +66,22 @@ class Field:
 
     @cached_property
     def window(self) -> Real:
-        """Tukey window (y, x) that falls to 0 over a twelfth of the field at each edge."""
-        y, x = (_tukey(n, edge=n / 12) for n in self.shape)
-        return np.asarray(y[:, None] * x)
+        """Window (y, x) that falls to 0 at the edges, over about two resolution lengths."""
+        return self._taper(0.0)
 
     @cached_property
     def interior(self) -> Real:
-        """Window (y, x) for products of filtered images, 0 at its edges.
+        """Window (y, x) for filtered images, 0 where `window` is still rising.
 
-        Filters mix the slope of `window` into the phase of what they filter: with opposite
+        Filters mix the slope of a window into the phase of what they filter: with opposite
         signs at opposite edges, which looks like a shift of the wavevector.
         """
-        y, x = (_tukey(n, edge=n / 8, start=n / 16) for n in self.shape)
+        return self._taper(1.4)
+
+    def _taper(self, start: float) -> Real:
+        """Return a window that begins `start` resolution lengths 1/cutoff inside the field."""
+        unit = 1 / (self.cutoff * self.pixel_um)
+        y, x = (_tukey(n, 2.2 * unit, start * unit) for n in self.shape)
         return np.asarray(y[:, None] * x)
 
     @cached_property
@@ -149,6 +156,56 @@ def _tukey(n: int, edge: float, start: float = 0.0) -> Real:
     return np.asarray(np.sin(np.pi / 2 * np.clip(inside / edge, 0, 1)) ** 2)
 
 
+@dataclass(frozen=True)
+class Wave:
+    """One angle's pattern.
+
+    Parameters
+    ----------
+    q : numpy.ndarray
+        (2,) wavevector (y, x), 1/um.
+    phases, strengths : numpy.ndarray
+        (phase,) rad and relative brightness of the frames.
+    modulation : float
+        Modulation depth.
+    error : float
+        Power of the model error relative to the signal.
+    likelihood : float
+        -ln of Whittle's likelihood; lower is better, for the same frames only.
+    phase_error : float
+        Standard error of the phase steps, rad.
+    """
+
+    q: Real
+    phases: Real
+    strengths: Real
+    modulation: float
+    error: float = 0.01
+    likelihood: float = np.inf
+    phase_error: float = np.inf
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Frames' spectra where the bands 0 and +1 overlap.
+
+    Parameters
+    ----------
+    here, there : numpy.ndarray
+        (phase, k): D_p(k) and D_p(k - q).
+    k_here, k_there : tuple of numpy.ndarray
+        The frequencies k and k - q, (k,) each as (y, x), 1/um.
+    index : tuple of numpy.ndarray
+        Where the frequencies k lie on the DFT grid.
+    """
+
+    here: Complex
+    there: Complex
+    k_here: tuple[Real, Real]
+    k_there: tuple[Real, Real]
+    index: tuple[np.ndarray, np.ndarray]
+
+
 def mixing(phases: Real, strengths: Real) -> Real | Complex:
     """Return M (phase, band) that mixes bands (0, +1, -1) into frames; m/2 stays in the bands."""
     wave = np.exp(1j * phases)
@@ -158,3 +215,37 @@ def mixing(phases: Real, strengths: Real) -> Real | Complex:
 def equal_phases(count: int) -> Real:
     """Return phases (count,) in equal steps over one period."""
     return 2 * np.pi * np.arange(count) / count
+
+
+def turn_of(phases: Real) -> int:
+    """Return +1 or -1: the direction of the equal steps closest to `phases`."""
+    equal = equal_phases(len(phases))
+    match = [abs(np.exp(1j * (phases - sign * equal)).sum()) for sign in (1, -1)]
+    return 1 if match[0] >= match[1] else -1
+
+
+def overlap(sharp: Real, spectra: Complex, field: Field, q: Real) -> Overlap:
+    """Cut the band overlap for wavevector `q` out of the spectra of one angle's frames."""
+    k_y, k_x = (np.broadcast_to(k, field.shape) for k in field.k)
+    distance = np.hypot(k_y - q[0], k_x - q[1])
+    low, high = NOTCH * field.cutoff, 0.97 * field.cutoff
+    inside = (field.radius > low) & (field.radius < high) & (distance > low) & (distance < high)
+    where = np.nonzero(inside)
+    contrasts = (field.otf(k_y[where] - d * q[0], k_x[where] - d * q[1]) for d in (0, 1))
+    seen = np.minimum(*contrasts) > DARKEST
+    index = (where[0][seen], where[1][seen])
+    shifted = scipy.fft.fft2(sharp * field.carrier(q))
+    here = (k_y[index], k_x[index])
+    return Overlap(
+        here=spectra[:, *index],
+        there=shifted[:, *index],
+        k_here=here,
+        k_there=(here[0] - q[0], here[1] - q[1]),
+        index=index,
+    )
+
+
+def bands(cut: Overlap, wave: Wave) -> tuple[Complex, Complex]:
+    """Return b_1(k) and b_0(k - q) in the overlap."""
+    inverse = np.linalg.pinv(mixing(wave.phases, wave.strengths))
+    return inverse[1] @ cut.here, inverse[0] @ cut.there

@@ -1,12 +1,12 @@
 """Modulation and OTF damping from the overlap of the separated bands.
 
 In the overlap b_1(k) = m/2 H(k) S(k - q) and b_0(k - q) = H(k - q) S(k - q) show the same
-object. Both carry noise of known size, so e = H(k - q) b_1 - m/2 H(k) b_0 has the likelihood
+object. Both carry noise of known size, so e = H(k - q) b_1 - m/2 H(k) b_0 has the misfit
 
     sum |e|^2 / (A H(k - q)^2 + B m^2/4 H(k)^2),   A, B: noise of the bands,
 
-whose minimum is not biased by noise (errors in variables). m is the common ratio;
-a damping a^(|k|/kc) of H shows as a slope of the ratio across the overlap.
+whose minimum is not biased by noise (errors in variables). m is the common ratio; a
+damping a^(|k|/kc) of H shows as a slope of the ratio across the overlap.
 """
 
 from __future__ import annotations
@@ -17,16 +17,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.fft
 
-from napari_physgen.sim._bands import mixing
-from napari_physgen.sim._refine import MODEL_ERROR, bands, overlap
+from napari_physgen.physics.optics import ideal_otf
+from napari_physgen.sim._bands import bands, mixing, overlap
 
 if TYPE_CHECKING:
     from napari_physgen.physics.optics import Otf
-    from napari_physgen.sim._bands import Field, Real
-    from napari_physgen.sim._refine import Wave
+    from napari_physgen.sim._bands import Field, Real, Wave
+
+CLEAR = 0.3
+"""Part of the cutoff above which out-of-focus light, which is not modulated, no longer matters."""
 
 MODULATIONS = np.linspace(0.01, 1.4, 140)
-DAMPINGS = np.geomspace(0.05, 1.0, 25)
+UNEVEN = 0.01
+"""Variance of the logarithm of the bands' ratio that is no camera noise."""
+
+DAMPINGS = (0.08, 1.0)
+
+TYPICAL_DAMPING = 0.3
+"""Damping assumed until it is fitted (fairSIM's default; measured on oil objectives)."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,8 @@ class OverlapPower:
         Noise powers of b_1 and b_0.
     count : numpy.ndarray
         (bin,), number of frequencies.
+    error : float
+        Power of the model error relative to the signal.
     """
 
     k_here: Real
@@ -53,6 +63,7 @@ class OverlapPower:
     side_noise: float
     centre_noise: float
     count: Real
+    error: float
 
 
 def overlap_power(frames: Real, field: Field, wave: Wave, bins: int = 24) -> OverlapPower:
@@ -66,9 +77,12 @@ def overlap_power(frames: Real, field: Field, wave: Wave, bins: int = 24) -> Ove
     gains = np.sum(np.abs(np.linalg.pinv(mixing(wave.phases, wave.strengths))) ** 2, axis=1)
     noise = field.sharpened_noise(frames)
     here, there = np.hypot(*cut.k_here), np.hypot(*cut.k_there)
-    cell = (here / field.cutoff * bins).astype(int) * bins + (
-        there / field.cutoff * bins
-    ).astype(int)
+    keep = (here > CLEAR * field.cutoff) & (there > CLEAR * field.cutoff)
+    if keep.sum() > 100:
+        here, there, side, centre = (values[keep] for values in (here, there, side, centre))
+    cell = (here / field.cutoff * bins).astype(int) * bins + (there / field.cutoff * bins).astype(
+        int
+    )
     _, label, count = np.unique(cell, return_inverse=True, return_counts=True)
 
     def total(values: Real) -> Real:
@@ -83,6 +97,7 @@ def overlap_power(frames: Real, field: Field, wave: Wave, bins: int = 24) -> Ove
         side_noise=gains[1] * noise,
         centre_noise=gains[0] * noise,
         count=count.astype(float),
+        error=wave.error,
     )
 
 
@@ -98,7 +113,7 @@ def _misfit(power: OverlapPower, otf: Otf) -> Real:
     camera = power.side_noise * h_there**2 + power.centre_noise * half**2 * h_here**2
     signal = np.maximum(power.centre / power.count - power.centre_noise, 0)
     typical = _typical(power)
-    model = MODEL_ERROR * signal * h_here**2 * typical**2
+    model = power.error * signal * h_here**2 * typical**2
     return np.asarray(np.sum(error / (camera + model), axis=1))
 
 
@@ -115,12 +130,47 @@ def fit_modulation(power: OverlapPower, field: Field) -> float:
     return float(np.clip(_vertex(MODULATIONS, misfit), 0, 1.2))
 
 
-def fit_damping(powers: list[OverlapPower], field: Field) -> float:
-    """Return the OTF damping that makes the bands of all angles agree best."""
-    misfit = [
-        sum(float(_misfit(power, field.otf.damped(a)).min()) for power in powers) for a in DAMPINGS
-    ]
-    return float(np.clip(np.exp(_vertex(np.log(DAMPINGS), np.array(misfit))), 0.05, 1))
+def fit_damping(powers: list[OverlapPower], cutoff: float) -> float:
+    """Return the damping of an otherwise ideal OTF that the bands of all angles show.
+
+    The ratio of the bands' powers, which share the object, falls as a^((|k| - |k - q|) / cutoff);
+    its logarithm is fitted by one slope. Powers, not correlations: what decorrelates the
+    bands (bent fringes, haze) costs modulation, but has no slope.
+    """
+    numerator = denominator = 0.0
+    for power in powers:
+        x, y, weight = _ratio_slope(power, cutoff)
+        if x.size > 2:
+            centre = np.average(x, weights=weight)
+            middle = np.average(y, weights=weight)
+            numerator += float(np.sum(weight * (x - centre) * (y - middle)))
+            denominator += float(np.sum(weight * (x - centre) ** 2))
+    # A broad prior around the typical value, for frames that say nothing.
+    spread = 1 / np.log(2) ** 2
+    slope = (numerator + spread * np.log(TYPICAL_DAMPING)) / (denominator + spread)
+    return float(np.clip(np.exp(slope), *DAMPINGS))
+
+
+def _ratio_slope(power: OverlapPower, cutoff: float) -> tuple[Real, Real, Real]:
+    """Return (|k| - |k - q|) / cutoff, ln of the bands' amplitude ratio, and its weight."""
+    x = (power.k_here - power.k_there) / cutoff
+    cell = np.floor((x + 1) * 10).astype(int)
+    h_here, h_there = ideal_otf(power.k_here, cutoff), ideal_otf(power.k_there, cutoff)
+    side_noise, centre_noise = power.count * power.side_noise, power.count * power.centre_noise
+
+    def total(values: Real) -> Real:
+        return np.asarray(np.bincount(cell, values, minlength=20))
+
+    count = total(power.count)
+    side = total((power.side - side_noise) * h_there**2)
+    centre = total((power.centre - centre_noise) * h_here**2)
+    blur = np.sqrt(np.maximum(count, 1))
+    side_error = total(power.side * h_there**2) / blur
+    centre_error = total(power.centre * h_here**2) / blur
+    good = (side > 3 * side_error) & (centre > 3 * centre_error) & (count > 20)
+    error = (side_error[good] / side[good]) ** 2 + (centre_error[good] / centre[good]) ** 2
+    middle = total(power.count * x)[good] / count[good]
+    return middle, np.log(side[good] / centre[good]) / 2, 4 / (error + UNEVEN)
 
 
 def _vertex(x: Real, y: Real) -> float:

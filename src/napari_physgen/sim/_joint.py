@@ -183,7 +183,7 @@ def _choose_jointly(lands: list[Landscape]) -> list[Choice]:
                 for d in base[j] + turn * np.arange(angles) * np.pi / angles
             ]
             best = (float(total[i, j]), points)
-    # Each lookup takes the best of nine cells; the sum of the angles' evidence is gamma distributed.
+    # Each lookup takes the best of nine cells; the angles' summed evidence is gamma distributed.
     per_angle = best[0] / angles
     chance = best[0] - np.log(k.size * base.size * 2 / 4) - angles * np.log(1 + max(per_angle, 0))
     how: Literal["helped", "guessed"] = "helped" if chance > CERTAIN else "guessed"

@@ -153,7 +153,7 @@ def _log_gamma_sf(shape: int, x: Real) -> Real:
 def _grid(field: Field, high: float) -> tuple[int, int]:
     """Return a grid fine enough that no correlation at lags up to 2 cutoff folds into the ring."""
     smallest = (2 * field.cutoff + high) / field.steps
-    return tuple(  # type: ignore[return-value]
+    return tuple(
         max(n, scipy.fft.next_fast_len(int(np.ceil(m))))
         for n, m in zip(field.shape, smallest, strict=True)
     )
@@ -176,12 +176,12 @@ def _whitened(
     ratio = field.radius / field.cutoff
     weight = np.where((ratio > NOTCH) & (ratio < 0.98), signal, 0.0)
     filtered = spectrum * np.sqrt(weight / np.maximum(power, 1e-300))
-    return scipy.fft.ifft2(_padded(filtered, grid)), _padded(weight, grid)
+    return scipy.fft.ifft2(_padded(filtered, grid)), _padded(weight, grid).real
 
 
-def _padded(spectrum: Complex | Real, grid: tuple[int, int]) -> NDArray[np.inexact]:
+def _padded(spectrum: Complex | Real, grid: tuple[int, int]) -> Complex:
     """Copy an unshifted spectrum into a larger one, zero beyond."""
-    out = np.zeros(grid, spectrum.dtype)
+    out = np.zeros(grid, complex)
     index = [
         np.fft.fftfreq(n, 1 / n).astype(int) % g for n, g in zip(spectrum.shape, grid, strict=True)
     ]

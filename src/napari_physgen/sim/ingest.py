@@ -76,7 +76,7 @@ def ingest(raw: ArrayLike, settings: SimSettings) -> Stack:
     """
     array = np.asarray(raw)
     _check_type(array)
-    order = settings.order
+    order: str = settings.order
     if array.ndim == 4:
         order = _order_of_axes(array.shape[:2], settings)
         array = array.reshape(-1, *array.shape[2:])
@@ -89,7 +89,7 @@ def ingest(raw: ArrayLike, settings: SimSettings) -> Stack:
             f"{saturation:.0%} of the pixels are saturated: record the stack again with less "
             "light or a shorter exposure."
         )
-    warnings = _warnings(frames, saturation, settings)
+    warnings = _warnings(frames, saturation)
     return Stack(frames, settings.angles, settings.phases, order, warnings)
 
 
@@ -159,10 +159,11 @@ def _check_values(frames: NDArray[np.float32]) -> None:
         raise UserError(f"{_frames(constant)} constant, without any image: record the stack again.")
 
 
-def _frames(which: NDArray[np.bool_]) -> str:
+def _frames(which: ArrayLike) -> str:
     """Name frames for a sentence: 'Frame 2 is', 'Frames 2, 5 are' (counted from 1)."""
-    numbers = ", ".join(str(i + 1) for i in np.flatnonzero(which))
-    return f"Frames {numbers} are" if which.sum() > 1 else f"Frame {numbers} is"
+    numbers = [str(i + 1) for i in np.flatnonzero(which)]
+    verb = "s {} are" if len(numbers) > 1 else " {} is"
+    return "Frame" + verb.format(", ".join(numbers))
 
 
 def _saturated_share(array: NDArray[np.generic]) -> float:
@@ -175,23 +176,20 @@ def _saturated_share(array: NDArray[np.generic]) -> float:
     return share if share > max(1e-4, 20 / array.size) else 0.0
 
 
-def _warnings(
-    frames: NDArray[np.float32], saturation: float, settings: SimSettings
-) -> tuple[str, ...]:
+def _warnings(frames: NDArray[np.float32], saturation: float) -> tuple[str, ...]:
     sentences = []
     if saturation:
         sentences.append(
             f"{saturation:.1%} of the pixels are saturated; expect artefacts around them."
         )
     means = frames.mean(axis=(1, 2)) - np.percentile(frames, 0.1)
-    per_angle = means[: settings.frames]
-    loss = 1 - per_angle[-1] / per_angle[0]
+    loss = 1 - means[-1] / max(means[0], 1e-12)
     if loss > 0.3:
         sentences.append(
             f"The last frame is {loss:.0%} darker than the first (bleaching); "
             "the brightness of each frame is fitted."
         )
-    if _is_interpolated(frames, settings):
+    if _is_interpolated(frames):
         sentences.append(
             "The frames have no detail and no noise above half the camera's frequency range: they "
             "look interpolated, so the noise model is not valid; use the original camera frames."
@@ -199,7 +197,7 @@ def _warnings(
     return tuple(sentences)
 
 
-def _is_interpolated(frames: NDArray[np.float32], settings: SimSettings) -> bool:
+def _is_interpolated(frames: NDArray[np.float32]) -> bool:
     """Whether the spectrum is empty above half Nyquist, where white camera noise should be."""
     window = np.hanning(frames.shape[1])[:, None] * np.hanning(frames.shape[2])
     image = frames[0] - frames[0].mean()

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_physgen.backend.job import Progress
+from napari_physgen.errors import UserError
 from napari_physgen.physics.noise import estimate_camera
 from napari_physgen.physics.optics import Otf
 from napari_physgen.sim._bands import Field
-from napari_physgen.sim._damping import fit_damping, fit_modulation, overlap_power
+from napari_physgen.sim._damping import TYPICAL_DAMPING, fit_damping, fit_modulation, overlap_power
 from napari_physgen.sim._joint import choose
 from napari_physgen.sim._refine import fit
 from napari_physgen.sim._search import landscape, zoomed_peak
+from napari_physgen.sim._steps import share_steps
 from napari_physgen.sim.ingest import ingest
 from napari_physgen.sim.results import Patterns
 from napari_physgen.sim.spectrum import figures
@@ -29,15 +31,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from napari_physgen.backend.job import Job
-    from napari_physgen.sim._bands import Real
+    from napari_physgen.sim._bands import Real, Wave
     from napari_physgen.sim._joint import Choice
-    from napari_physgen.sim._refine import Wave
     from napari_physgen.sim._search import Landscape
     from napari_physgen.sim.ingest import Stack
     from napari_physgen.sim.settings import SimSettings
-
-TYPICAL_DAMPING = 0.3
-"""Damping assumed until it is fitted (fairSIM's default; measured on oil objectives)."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,15 @@ class Attempt:
 
     @property
     def evidence(self) -> float:
-        """Summed evidence of the angles."""
-        return float(sum(choice.evidence for choice in self.choices))
+        """Summed evidence; a pattern that shows up in several angles counts once.
+
+        In the wrong order each group of frames holds frames of all angles.
+        """
+        best = {c.q.tobytes(): 0.0 for c in self.choices}
+        for choice in self.choices:
+            key = choice.q.tobytes()
+            best[key] = max(best[key], choice.evidence)
+        return sum(best.values())
 
 
 def estimate_patterns(
@@ -108,15 +113,21 @@ def estimate_patterns(
         yield Progress(step, total, f"fitting the pattern of angle {angle + 1}")
         waves.append(fit(attempt.frames[angle], field, zoomed_peak(land, choice.q)))
         step += 1
+    rough = field
     if not known:
         cuts = [overlap_power(f, field, w) for f, w in zip(attempt.frames, waves, strict=True)]
-        field = replace(field, otf=transfer.damped(fit_damping(cuts, field)))
+        damping = fit_damping(cuts, field.cutoff)
+        field = replace(field, otf=transfer.damped(damping))
+        # Undoing a strong damping amplifies what the model leaves out; the waves do not need it.
+        rough = replace(field, otf=transfer.damped(max(damping, TYPICAL_DAMPING)))
     for angle, wave in enumerate(waves):
         yield Progress(step, total, f"fitting the pattern of angle {angle + 1}")
-        wave = fit(attempt.frames[angle], field, wave, rounds=2)
-        depth = fit_modulation(overlap_power(attempt.frames[angle], field, wave), field)
-        waves[angle] = replace(wave, modulation=depth)
+        waves[angle] = fit(attempt.frames[angle], rough, wave, rounds=2)
         step += 1
+    waves = [
+        replace(wave, modulation=fit_modulation(overlap_power(frames, field, wave), field))
+        for frames, wave in zip(attempt.frames, share_steps(waves), strict=True)
+    ]
     patterns = _patterns(attempt, waves, field, settings)
     return replace(patterns, figures=figures(stack.by_angle(attempt.order), patterns, settings))
 
@@ -126,17 +137,29 @@ def search_ring(settings: SimSettings) -> tuple[float, float]:
 
     The period follows from the excitation NA and wavelength where given; else 0.6 to 1.25 times the
     detection cutoff, and never finer than the objective can make it.
+
+    Raises
+    ------
+    UserError
+        If the pattern would be too fine for its bands to overlap.
     """
+    cutoff = settings.cutoff
+    low, high = 0.6 * cutoff, 1.25 * cutoff
     if settings.excitation_na is not None:
         # Emission is 4-10 % redder than excitation; without the laser line allow for that.
         wavelength = settings.excitation_nm or 0.93 * settings.wavelength_nm
         spread = 0.04 if settings.excitation_nm else 0.08
         centre = 2000 * settings.excitation_na / wavelength
-        return (1 - spread) * centre, (1 + spread) * centre
-    low, high = 0.6 * settings.cutoff, 1.25 * settings.cutoff
-    if settings.excitation_nm is not None:
-        high = min(high, 1.03 * 2000 * settings.na / settings.excitation_nm)
-    return low, max(high, 1.1 * low)
+        low, high = (1 - spread) * centre, (1 + spread) * centre
+    elif settings.excitation_nm is not None:
+        high = max(min(high, 1.03 * 2000 * settings.na / settings.excitation_nm), 1.1 * low)
+    if high > 1.7 * cutoff:
+        raise UserError(
+            f"With this excitation the pattern's period would be {1000 / high:.0f} nm, too fine "
+            f"for a resolution of {1000 / cutoff:.0f} nm: check the excitation NA and wavelength, "
+            "the NA and the emission wavelength."
+        )
+    return low, high
 
 
 def _normalised(stack: Stack, order: str, offset: float) -> tuple[Real, Real]:
@@ -146,9 +169,7 @@ def _normalised(stack: Stack, order: str, offset: float) -> tuple[Real, Real]:
     return frames / brightness[..., None, None], brightness
 
 
-def _patterns(
-    attempt: Attempt, waves: list[Wave], field: Field, settings: SimSettings
-) -> Patterns:
+def _patterns(attempt: Attempt, waves: list[Wave], field: Field, settings: SimSettings) -> Patterns:
     """Collect the fits, with the sign convention of `Patterns`."""
     wavevectors = np.array([w.q for w in waves])
     phases = np.array([w.phases for w in waves])
@@ -176,8 +197,14 @@ def judge(choices: list[Choice], wavevectors: Real, modulation: Real) -> str:
     guessed = _which([c.how == "guessed" for c in choices])
     if guessed:
         return (
-            f"failed: the pattern of {guessed} was not found; try the excitation NA and wavelength, "
-            "more light or averaged frames, and check NA, pixel size and frame order"
+            f"failed: the pattern of {guessed} was not found; try the excitation NA and "
+            "wavelength, more light or averaged frames, and check NA, pixel size and frame order"
+        )
+    same = _which(_repeated(wavevectors))
+    if same:
+        return (
+            f"failed: {same} show the same pattern; check the frame order and the numbers of "
+            "angles and phases"
         )
     remarks = []
     helped = _which([c.how == "helped" for c in choices])
@@ -199,16 +226,24 @@ def _which(flags: list[bool]) -> str:
     return f"angle {numbers[0]}" if len(numbers) == 1 else "angles " + " and ".join(numbers)
 
 
+def _turns(wavevectors: Real) -> Real:
+    """Return the turns (angle, angle) between directions, in units of equal spacing."""
+    direction = np.arctan2(wavevectors[:, 0], wavevectors[:, 1])
+    return np.asarray((direction[:, None] - direction) * len(wavevectors) / np.pi)
+
+
+def _repeated(wavevectors: Real) -> list[bool]:
+    """Tell which angles have the same direction as another one."""
+    count = len(wavevectors)
+    turns = _turns(wavevectors) % count
+    same = (np.minimum(turns, count - turns) < 0.2) & ~np.eye(count, dtype=bool)
+    return [bool(x) for x in same.any(axis=1)]
+
+
 def _odd_ones(wavevectors: Real) -> list[bool]:
     """Tell which angles differ by > 3 % in |k| or by > 5 degrees from equal spacing."""
-    count = len(wavevectors)
     radius = np.linalg.norm(wavevectors, axis=1)
     off_period = np.abs(radius / np.median(radius) - 1) > 0.03
-    direction = np.arctan2(wavevectors[:, 0], wavevectors[:, 1])
-    unit = np.pi / count
-    residual = (direction[:, None] - direction) / unit
-    off = np.abs(residual - np.round(residual)) * unit
-    lonely = np.median(off, axis=1) > np.radians(5)
-    same = (np.abs(np.round(residual)) % count == 0) & ~np.eye(count, dtype=bool)
-    return [bool(x) for x in off_period | lonely | same.any(axis=1)]
-
+    turns = _turns(wavevectors)
+    off = np.abs(turns - np.round(turns)) * 180 / len(wavevectors)
+    return [bool(x) for x in off_period | (np.median(off, axis=1) > 5)]

@@ -136,6 +136,12 @@ class Reconstruction:
         The illumination that was used.
     stage : str
         The stage that made `image`: "wiener", "variational", "pinn" or "paper".
+    summary : str
+        What came out, in words.
+    metrics : mapping
+        Figures of merit by name.
+    device : str
+        Where it was computed, in words.
     """
 
     image: NDArray[np.float32]
@@ -148,6 +154,7 @@ class Reconstruction:
     stage: str
     summary: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    device: str = ""
 
     @property
     def zoom(self) -> float:

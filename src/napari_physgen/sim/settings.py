@@ -122,10 +122,10 @@ class SimSettings(Settings):
         ge=10,
         le=5000,
     )
-    network_steps: int = setting(
-        200,
+    network_steps: int | None = setting(
+        None,
         title="Network steps",
-        description="Most training steps of the network.",
+        description="Training steps of each network; empty: 300, or the paper's 1000.",
         advanced=True,
         ge=10,
         le=20000,
@@ -143,6 +143,12 @@ class SimSettings(Settings):
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = setting(
         "auto", title="Device", description="Where to compute.", advanced=True
+    )
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = setting(
+        "auto",
+        title="Precision",
+        description="Number format of the network; auto: the fastest one that the device has.",
+        advanced=True,
     )
 
     @field_validator("wavelength_nm", "pixel_size_nm", "excitation_nm")

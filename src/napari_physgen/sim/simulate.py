@@ -29,7 +29,7 @@ MARGIN = 24
 
 
 def simulate(
-    object: ArrayLike,
+    object: ArrayLike,  # noqa: A002 - the plain word, part of the public signature
     settings: SimSettings,
     photons: float,
     seed: int,
@@ -89,7 +89,7 @@ def simulate(
     electrons = rng.poisson(frames * (photons / frames.mean()))
     grey = camera.offset + camera.gain * electrons
     grey = grey + camera.read_noise * rng.standard_normal(grey.shape)
-    return np.clip(np.rint(grey), 0, 65535).astype(np.uint16)
+    return np.asarray(np.clip(np.rint(grey), 0, 65535), np.uint16)
 
 
 def _image(
@@ -105,8 +105,6 @@ def _image(
     operator = SimOperator.sinusoidal(patterns, otf, canvas)
     with torch.no_grad():
         frames = operator(canvas.pad(torch.from_numpy(light), zoom)).numpy().astype(float)
-    if patterns.intensities is not None:
-        frames *= patterns.intensities[:, :, None, None]
     # A band limit leaves faint ripples; beside a bright line they may dip below zero.
     return np.asarray(np.maximum(frames, 0))
 
@@ -121,7 +119,8 @@ def default_patterns(settings: SimSettings, seed: int, modulation: float = 0.8) 
     k = 0.9 * settings.cutoff
     if settings.excitation_na is not None:
         # Emission is 4-10 % redder than excitation.
-        k = 2000 * settings.excitation_na / (settings.excitation_nm or 0.93 * settings.wavelength_nm)
+        excitation = settings.excitation_nm or 0.93 * settings.wavelength_nm
+        k = 2000 * settings.excitation_na / excitation
     # Turning on by 180 / angles from a start within (-90, 90) degrees keeps the sign
     # convention of `Patterns`.
     start = rng.uniform(-np.pi / 2, np.pi / 2)
@@ -153,8 +152,8 @@ def filaments(shape: tuple[int, int], seed: int, background: float = 0.02) -> ND
     rng = np.random.default_rng(seed)
     image = np.zeros(shape)
     length = 1.2 * max(shape)
-    # Mean distance between neighbours of about 28 px: some parts resolved, some crowded.
-    count = max(4, round(shape[0] * shape[1] / (28 * length)))
+    # Mean distance between neighbours of about 18 px: some parts resolved, some crowded.
+    count = max(4, round(shape[0] * shape[1] / (18 * length)))
     for _ in range(count):
         points = _filament(rng, shape, length)
         # Labels sit unevenly along a filament.
@@ -209,9 +208,7 @@ def siemens_star(
         Brightness between and around them.
     """
     fine = 4  # samples per pixel and axis: smooth edges
-    y, x = (
-        (np.arange(n * fine, dtype=np.float32) + 0.5) / fine - n / 2 for n in shape
-    )
+    y, x = ((np.arange(n * fine, dtype=np.float32) + 0.5) / fine - n / 2 for n in shape)
     radius = np.hypot(y[:, None], x)
     bright = np.cos(spokes * np.arctan2(y[:, None], x)) > 0
     star = (bright & (radius < 0.45 * min(shape))).astype(np.float32)

@@ -71,7 +71,7 @@ def log_spectrum(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     for image in images.reshape(-1, height, width):
         power += np.abs(scipy.fft.fft2(image * window)) ** 2
     power = scipy.fft.fftshift(power)
-    return np.log10(power + 1e-6 * power.max()).astype(np.float32)
+    return np.asarray(np.log10(power + 1e-6 * power.max()), np.float32)
 
 
 def _circles(

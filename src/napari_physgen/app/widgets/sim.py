@@ -77,11 +77,11 @@ class ReconstructSim(JobPanel):
             "paper": "Network of Burns & Liu 2023",
         },
     }
-    curves: ClassVar[dict[str, str]] = {"misfit": "misfit on held-out pixels (1 = noise)"}
+    curves: ClassVar[dict[str, str]] = {"held-out": "misfit on held-out pixels (1 = noise)"}
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
-        self._patterns: tuple[tuple[Any, ...], Patterns] | None = None
-        self._pictures: list[Layer] = []
+        # An estimate, what it belongs to, and the array itself, so that no other takes its id.
+        self._patterns: tuple[tuple[Any, ...], Patterns, Any] | None = None
         super().__init__(napari_viewer)
         napari_viewer.dims.events.point.connect(self._describe)
 
@@ -141,17 +141,19 @@ class ReconstructSim(JobPanel):
             self.reading.setText("Open a raw stack, or try File > Open Sample > napari-physgen.")
             return
         try:
-            self.reading.setText(self._layout(layer).words)
+            known = self._known_patterns(layer)
+            self.reading.setText(self._layout(layer, known.order if known else "auto").words)
         except UserError as error:
             self.reading.setText(str(error))
         if self._patterns is not None:
             current = self._patterns[0] == self._key(layer)
             self.verdict.setText(self._patterns[1].summary if current else OUTDATED)
 
-    def _layout(self, layer: Layer) -> Layout:
+    def _layout(self, layer: Layer, found: str = "auto") -> Layout:
+        """Return where the frames are; `found` is the order where nobody gave one."""
         values = self.form.values()
-        point = self.viewer.dims.point
-        return find_frames(layer, values["angles"], values["phases"], values["order"], point)
+        order = found if values["order"] == "auto" else values["order"]
+        return find_frames(layer, values["angles"], values["phases"], order, self.viewer.dims.point)
 
     def _read(self, region: Region = WHOLE) -> tuple[Layer, Any, SimSettings, Layout]:
         layer = self.source()
@@ -173,7 +175,7 @@ class ReconstructSim(JobPanel):
             return estimate_patterns(frames, settings)
 
         def done(patterns: Patterns, record: Record | None) -> str:
-            self._patterns = key, patterns
+            self._patterns = key, patterns, layer.data
             self._describe()
             self._show_patterns(task, patterns)
             return ""
@@ -182,15 +184,13 @@ class ReconstructSim(JobPanel):
         self.launch(task)
 
     def _show_patterns(self, task: Task, patterns: Patterns) -> None:
-        """Replace the pictures of an earlier estimate and bring the spectrum into view."""
-        for layer in self._pictures:
-            if layer in self.viewer.layers:
-                self.viewer.layers.remove(layer)
-        self._pictures = self.show_results(task, patterns, None)
-        for layer in self._pictures:
+        """Make layers of an estimate and bring a new spectrum into view."""
+        added = self.show_results(task, patterns, None, _names(patterns))
+        for layer in added:
             layer.visible = layer.ndim == 2  # not the illumination, it would cover the source
-        self.viewer.layers.selection.active = task.source
-        self.viewer.reset_view()
+        if added:
+            self.viewer.layers.selection.active = task.source
+            self.viewer.reset_view()
 
     def preview(self) -> None:
         """Reconstruct the visible part, quickly."""
@@ -229,10 +229,12 @@ class ReconstructSim(JobPanel):
         def done(result: Reconstruction, record: Record | None) -> str:
             from napari_physgen.sim.results import Patterns
 
+            pictures: set[str] = set()
             if isinstance(result.patterns, Patterns):
-                self._patterns = key, result.patterns
+                self._patterns = key, result.patterns, layer.data
+                pictures = _names(result.patterns)
                 self._describe()
-            self.show_results(task, result, record)
+            self.show_results(task, result, record, pictures)
             if record is not None:
                 name = f"{layer.name} {layout.place}".strip()
                 self.results.keep(Kept(name, result.outputs(), settings.pixel_size_nm, record))
@@ -266,3 +268,7 @@ class ReconstructSim(JobPanel):
         except UserError:
             index = ""
         return (id(layer.data), index, *(values[name] for name in OPTICS))
+
+
+def _names(patterns: Patterns) -> set[str]:
+    return {output.name for output in patterns.outputs()}

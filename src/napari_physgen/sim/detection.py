@@ -1,0 +1,87 @@
+"""The detection OTF that the user gave, in whatever form, or the ideal one."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_physgen.errors import UserError
+from napari_physgen.io import read_otf
+from napari_physgen.physics.optics import Otf
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_physgen.sim.settings import SimSettings
+
+TYPICAL_DAMPING = 0.3
+"""Damping where none is given or fitted (fairSIM's default; measured on oil objectives)."""
+
+
+def detection_otf(
+    settings: SimSettings,
+    shape: tuple[int, int],
+    otf: Otf | ArrayLike | str | Path | None = None,
+) -> Otf | None:
+    """Return the detection OTF.
+
+    Parameters
+    ----------
+    settings : SimSettings
+        `otf` names a file, used if the argument `otf` is None.
+    shape : (int, int)
+        Raw frame size (y, x).
+    otf : Otf, array or path, optional
+        An OTF plane on the frequency grid of the raw frames or of the result (zero frequency
+        in the middle or in the corner); a PSF image of any other size, in pixels of the
+        result; or a TIFF or MRC file with one of these or with a radial profile.
+
+    Returns
+    -------
+    Otf or None
+        None if nothing was measured and the settings name no damping: it is to be fitted.
+
+    Raises
+    ------
+    UserError
+        If the file or array is no OTF.
+    """
+    given = settings.otf if otf is None else otf
+    if isinstance(given, Otf):
+        return given
+    if given is None:
+        if settings.otf_damping is None:
+            return None
+        return Otf.ideal(settings.na, settings.wavelength_nm, settings.otf_damping)
+    step = None
+    values: ArrayLike
+    if isinstance(given, str | os.PathLike):
+        values, step = read_otf(given)
+    else:
+        values = given
+    return _from_array(np.asarray(values), step, settings, shape)
+
+
+def _from_array(
+    values: NDArray[np.generic], step: float | None, settings: SimSettings, shape: tuple[int, int]
+) -> Otf:
+    pixel = settings.pixel_size_nm / 1000
+    fine = shape[0] * settings.zoom, shape[1] * settings.zoom
+    if step is not None:
+        return Otf.measured(values, step, settings.cutoff)
+    if values.ndim == 1:
+        raise UserError(
+            "A radial OTF needs its frequency step: give a file that holds it (MRC, TIFF with "
+            "a resolution) or a 2-D plane."
+        )
+    if values.shape in (shape, fine) and shape[0] == shape[1]:
+        corner = np.abs(values[0, 0]) >= np.abs(values).max()
+        plane = np.fft.fftshift(values) if corner else values
+        return Otf.measured(plane, 1 / (shape[0] * pixel), settings.cutoff)
+    if values.ndim != 2:
+        raise UserError("The OTF must be a radial profile or a 2-D plane of numbers.")
+    return Otf.from_psf(np.abs(values), pixel / settings.zoom, 0.5 / pixel)

@@ -1,0 +1,237 @@
+"""The physics-informed network: learn from the stack itself what the variational image missed.
+
+As in Burns & Liu (Opt. Express 31, 8714, 2023) the network maps the raw frames to an object that
+is imaged again by the forward model, and only the measured frames judge it. Two things differ:
+
+- It starts from the variational image u: rho = s softplus(u + N(frames, u)), N = 0 at first, so
+  step 0 is the variational image.
+- It is cross-fitted. The camera pixels are dealt into folds; u_k is solved without fold k, and
+  the network that sees u_k and the frames without fold k has to predict fold k. It never sees
+  a pixel whose noise it is judged on, so it learns what is common to the image, not the noise.
+
+Applied to the image u of all folds, the correction is accepted only if it lowers the chi2 on the
+held-out pixels, which neither saw. The spread of the corrected u_k is the jackknife estimate of
+the noise in the image (delete-a-group jackknife; Efron & Stein, Ann. Stat. 9, 586, 1981).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_physgen.backend import generator, resolve_precision
+from napari_physgen.backend.fit import HeldOut, fit
+from napari_physgen.networks.unet import UNet
+from napari_physgen.sim.measurement import image_preview
+from napari_physgen.sim.variational import Fitter, Scene, enlarged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_physgen.backend import Job
+    from napari_physgen.backend.fit import FitResult
+    from napari_physgen.outputs import Output
+    from napari_physgen.sim.measurement import Measurement
+    from napari_physgen.sim.settings import SimSettings
+    from napari_physgen.sim.variational import Solution
+
+FOLDS = 4
+CHANNELS = (8, 16, 32)
+"""Small on purpose: what can be learned from one stack is little above its noise, and
+larger networks (16, 32, 64) learned it no better, only later."""
+
+STEPS = 300
+REFIT = 80
+"""Iterations to forget the pixels of a fold."""
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What the networks made of the variational image.
+
+    Parameters
+    ----------
+    rho : torch.Tensor
+        Mean of the networks on the fine canvas (y, x), grey levels.
+    std : torch.Tensor
+        Standard deviation of `rho` from the folds and between the networks, same shape.
+    chi2 : float
+        Held-out chi2 of `rho`.
+    networks : int
+        Networks that were trained before the end or a stop.
+    """
+
+    rho: Tensor
+    std: Tensor
+    chi2: float
+    networks: int
+
+
+@dataclass(frozen=True)
+class _View:
+    """What a network sees of the stack and what it corrects: all of it, or without one fold."""
+
+    u: Tensor
+    features: Tensor
+    fold: Tensor
+
+
+def refine(
+    scene: Scene, measurement: Measurement, solution: Solution, settings: SimSettings
+) -> Job[Refinement | None]:
+    """Train the networks on this one stack (a job).
+
+    Parameters
+    ----------
+    scene : Scene
+        Solved and frozen; not changed.
+    measurement : Measurement
+    solution : Solution
+        How the scene was solved.
+    settings : SimSettings
+        `members`, `network_steps`, `seed` and `precision`.
+
+    Returns
+    -------
+    Refinement or None
+        None if it was stopped before the first network could start.
+    """
+    views = yield from _fold_views(scene, measurement, solution, settings)
+    if views is None:
+        return None
+    whole = _view(scene, scene.u.detach(), measurement.fitted, measurement)
+    images, spreads = [], []
+    for member in range(settings.members):
+        net = _network(whole.features, settings, member)
+        result = yield from _train(net, scene, measurement, views, whole, settings, member)
+        with torch.no_grad():
+            images.append(_corrected(net, scene, whole))
+            spreads.append(torch.stack([_corrected(net, scene, view) for view in views]))
+        if result.stopped:
+            break
+    rho = torch.stack(images).mean(0)
+    return Refinement(
+        rho,
+        _standard_deviation(torch.stack(images), torch.stack(spreads).mean(0)),
+        float(measurement.chi2(scene.operator(rho))),
+        len(images),
+    )
+
+
+def _standard_deviation(members: Tensor, folds: Tensor) -> Tensor:
+    """Jackknife variance over the folds plus variance of the mean over the networks."""
+    count = len(folds)
+    variance = (count - 1) / count * (folds - folds.mean(0)).square().sum(0)
+    if len(members) > 1:
+        variance = variance + members.var(0) / len(members)
+    return variance.sqrt()
+
+
+def _fold_views(
+    scene: Scene, measurement: Measurement, solution: Solution, settings: SimSettings
+) -> Job[list[_View] | None]:
+    """Solve the scene without each fold."""
+    draw = generator(settings.seed, "cpu", "folds")
+    label = torch.randint(FOLDS, measurement.frames.shape, generator=draw)
+    label = label.to(measurement.frames.device)
+    views = []
+    for k in range(FOLDS):
+        fold = measurement.fitted * (label == k)
+        rest = replace(measurement, fitted=measurement.fitted - fold)
+        part = Scene(scene.operator, scene.rho(), scene.brightness)
+        fitter = Fitter(part, rest, settings, f"network: leaving out part {k + 1} of {FOLDS}")
+        fitter.weight = solution.regularisation
+        result = yield from fitter.fit(REFIT, polish=True, keep_best=False)
+        if result.stopped:
+            return None
+        views.append(_view(scene, part.u.detach(), rest.fitted, rest, fold))
+    return views
+
+
+def _view(
+    scene: Scene,
+    u: Tensor,
+    known: Tensor,
+    measurement: Measurement,
+    fold: Tensor | None = None,
+) -> _View:
+    """Collect the frames, unknown pixels replaced by their prediction, and the image."""
+    canvas = scene.operator.canvas
+    with torch.no_grad():
+        rho = scene.brightness * functional.softplus(u)
+        frames = torch.where(known > 0, measurement.frames, scene.operator(rho))
+        planes = [enlarged(canvas, frame) / scene.brightness for frame in frames.flatten(0, 1)]
+        planes += [functional.softplus(u), u.clamp(-6, 6) / 3]
+    features = torch.stack(planes)[None].contiguous(memory_format=torch.channels_last)
+    return _View(u, features, known if fold is None else fold)
+
+
+def _network(features: Tensor, settings: SimSettings, member: int) -> nn.Module:
+    weights = generator(settings.seed, "cpu", "weights", member)
+    net = UNet(features.shape[1], 1, CHANNELS, zero_init_last=True, generator=weights)
+    return net.to(features.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _corrected(net: nn.Module, scene: Scene, view: _View) -> Tensor:
+    """Return the object on the fine canvas with the network's correction."""
+    return scene.brightness * functional.softplus(view.u + net(view.features)[0, 0])
+
+
+def _train(
+    net: nn.Module,
+    scene: Scene,
+    measurement: Measurement,
+    views: list[_View],
+    whole: _View,
+    settings: SimSettings,
+    member: int,
+) -> Job[FitResult]:
+    """Train one network to predict each fold from the others."""
+    steps = settings.network_steps or STEPS
+    order = _turns(settings, member)
+
+    def loss(model: nn.Module, _: int) -> Tensor:
+        view = views[next(order)]
+        residual = measurement.residual(scene.operator(_corrected(model, scene, view)))
+        return (view.fold * residual.square()).sum() / view.fold.sum()
+
+    def score(model: nn.Module) -> Tensor:
+        return measurement.chi2(scene.operator(_corrected(model, scene, whole)))
+
+    def preview() -> list[Output]:
+        canvas = scene.operator.canvas
+        with torch.no_grad():
+            rho = _corrected(net, scene, whole)
+        return image_preview(canvas.crop(rho, canvas.zoom), canvas.zoom)
+
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1e-3, total_steps=steps, pct_start=0.15
+    )
+    return (
+        yield from fit(
+            net,
+            loss,
+            optimizer=optimizer,
+            schedule=schedule,
+            steps=steps,
+            device=scene.u.device,
+            message=f"network {member + 1} of {settings.members}",
+            held_out=HeldOut(score, every=25),
+            precision=resolve_precision(settings.precision, scene.u.device),
+            clip=0.02,
+            ema=0.95,
+            preview=preview,
+        )
+    )
+
+
+def _turns(settings: SimSettings, member: int) -> Iterator[int]:
+    """Yield the folds in random order, each as often as the others."""
+    draw = generator(settings.seed, "cpu", "turns", member)
+    while True:
+        yield from torch.randperm(FOLDS, generator=draw).tolist()

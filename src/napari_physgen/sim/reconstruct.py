@@ -1,0 +1,255 @@
+"""From raw frames to the super-resolved image, each stage visible as it comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_physgen.backend import describe_device, resolve_device, with_memory_fallback
+from napari_physgen.backend.job import Progress, Stop
+from napari_physgen.errors import UserError
+from napari_physgen.physics.noise import estimate_camera
+from napari_physgen.physics.optics import Otf
+from napari_physgen.sim.detection import TYPICAL_DAMPING, detection_otf
+from napari_physgen.sim.forward import Canvas, SimOperator
+from napari_physgen.sim.ingest import ingest
+from napari_physgen.sim.measurement import Measurement, image_preview
+from napari_physgen.sim.paper import train_paper_network
+from napari_physgen.sim.patterns import estimate_patterns
+from napari_physgen.sim.pinn import refine
+from napari_physgen.sim.quality import mcnr
+from napari_physgen.sim.results import Patterns, Reconstruction
+from napari_physgen.sim.variational import first_guess, solve
+from napari_physgen.sim.wiener import wiener
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_physgen.backend import Command, Job
+    from napari_physgen.physics.noise import Camera
+    from napari_physgen.sim.settings import SimSettings
+
+    Frames = NDArray[np.float32]
+
+MARGIN = 10
+"""Raw px around the field in which the object may continue: light from there reaches it."""
+
+
+@dataclass(frozen=True)
+class _Case:
+    """Everything a reconstruction needs, parsed."""
+
+    frames: Frames
+    illumination: Patterns | Frames
+    otf: Otf
+    camera: Camera
+    settings: SimSettings
+
+    @property
+    def signal(self) -> Frames:
+        """Frames (angle, phase, y, x) above the camera offset."""
+        return self.frames - np.float32(self.camera.offset)
+
+    def operator(self, device: torch.device) -> SimOperator:
+        """Return the forward model on `device`."""
+        height, width = self.frames.shape[2:]
+        canvas = Canvas.around((height, width), self.settings.zoom, MARGIN)
+        if isinstance(self.illumination, Patterns):
+            operator = SimOperator.sinusoidal(self.illumination, self.otf, canvas)
+        else:
+            operator = SimOperator.given(
+                self.illumination,
+                self.settings.angles,
+                self.otf,
+                canvas,
+                self.settings.pixel_size_nm,
+            )
+        return operator.to(device)
+
+
+def reconstruct(
+    raw: ArrayLike,
+    settings: SimSettings,
+    patterns: Patterns | ArrayLike | None = None,
+    otf: Otf | ArrayLike | str | Path | None = None,
+) -> Job[Reconstruction]:
+    """Reconstruct one raw SIM stack (a job).
+
+    Parameters
+    ----------
+    raw : array
+        (frame, y, x) or (angle, phase, y, x), any real number type.
+    settings : SimSettings
+    patterns : Patterns or array, optional
+        An estimate for these frames, or the known illumination as frames (frame, y, x) on the
+        grid of the result or of the raw frames, in the order of `raw`; default: estimated.
+    otf : Otf, array or path, optional
+        Measured detection OTF or PSF, see `detection_otf`; default ``settings.otf``, else the
+        ideal one with fitted damping.
+
+    Returns
+    -------
+    Reconstruction
+
+    Raises
+    ------
+    UserError
+        If stack, patterns or OTF cannot be used; says why and what to do.
+    """
+    stack = ingest(raw, settings)
+    measured = detection_otf(settings, stack.shape, otf)
+    if patterns is None:
+        patterns = yield from estimate_patterns(raw, settings, measured)
+    if isinstance(patterns, Patterns):
+        order, illumination = patterns.order, patterns
+        damping = patterns.otf_damping
+    else:
+        order = "angle-phase" if stack.order == "auto" else stack.order
+        illumination = known_illumination(patterns, stack.shape, order, settings)
+        damping = None
+    camera = estimate_camera(
+        stack.frames,
+        settings.cutoff,
+        settings.pixel_size_nm,
+        settings.camera_offset,
+        settings.camera_gain,
+    )
+    case = _Case(
+        stack.by_angle(order),
+        illumination,
+        measured or Otf.ideal(settings.na, settings.wavelength_nm, damping or TYPICAL_DAMPING),
+        camera,
+        settings,
+    )
+    quick = None
+    if isinstance(illumination, Patterns):
+        quick = wiener(case.signal, illumination, case.otf, settings, camera)
+        command = yield Progress(1, 1, "Wiener", preview=_still(quick, settings.zoom))
+        if isinstance(command, Stop):
+            settings = settings.model_copy(update={"method": "wiener"})
+            case = replace(case, settings=settings)
+    device = resolve_device("cpu" if settings.method == "wiener" else settings.device)
+    result = yield from with_memory_fallback(
+        lambda place, _: _solve(case, quick, place), device, batch=1
+    )
+    notes = " ".join(stack.warnings)
+    return replace(result, summary=f"{result.summary} {notes}".strip())
+
+
+def known_illumination(
+    frames: ArrayLike, shape: tuple[int, int], order: str, settings: SimSettings
+) -> Frames:
+    """Return known illumination (frame, y, x), angle slowest, on the result's grid, mean 1.
+
+    Raises
+    ------
+    UserError
+        If their number or size does not fit the raw frames.
+    """
+    array = np.asarray(frames, np.float32)
+    fine = shape[0] * settings.zoom, shape[1] * settings.zoom
+    if array.ndim == 4:
+        array = array.reshape(-1, *array.shape[2:])
+    if array.ndim != 3 or len(array) != settings.frames or array.shape[1:] not in (shape, fine):
+        raise UserError(
+            f"The illumination has the shape {array.shape}, but {settings.frames} frames of "
+            f"{fine[0]} x {fine[1]} pixels (the result) or {shape[0]} x {shape[1]} (the raw "
+            "frames) are needed."
+        )
+    if not np.isfinite(array).all() or array.min() < 0 or array.max() <= 0:
+        raise UserError("The illumination must be finite and 0 or more everywhere.")
+    if order == "phase-angle":
+        array = array.reshape(settings.phases, settings.angles, *array.shape[1:])
+        array = array.swapaxes(0, 1).reshape(settings.frames, *array.shape[2:])
+    if array.shape[1:] != fine:
+        tensor = torch.from_numpy(array)[None]
+        array = torch.nn.functional.interpolate(tensor, size=fine, mode="bilinear")[0].numpy()
+    return array / array.mean()
+
+
+def _solve(case: _Case, quick: Frames | None, device: torch.device) -> Job[Reconstruction]:
+    """Run the stages that the method asks for, on one device."""
+    settings = case.settings
+    operator = case.operator(device)
+    measurement = Measurement.of(case.frames, case.camera, settings.seed, device)
+    finish = _Finish(case, quick, operator, measurement)
+    if settings.method == "wiener":
+        if quick is None:
+            raise UserError(
+                "The Wiener image needs sinusoidal patterns: choose the method 'variational' or "
+                "'pinn' for known illumination frames."
+            )
+        rho = operator.canvas.pad(torch.from_numpy(quick), settings.zoom).to(device)
+        return finish(rho, None, "wiener", "Wiener image, without noise model or positivity.")
+    if settings.method == "paper":
+        rho = yield from train_paper_network(operator, measurement, settings)
+        return finish(rho, None, "paper", "Network of Burns & Liu 2023, trained from scratch.")
+    scene = first_guess(operator, measurement)
+    solution = yield from solve(scene, measurement, settings)
+    rho = scene.rho()
+    told = f"held-out misfit {solution.chi2:.3f} (1 = noise)"
+    if settings.method == "variational" or solution.stopped:
+        early = "stopped early, " if solution.stopped else ""
+        return finish(rho, None, "variational", f"Variational image: {early}{told}.")
+    refined = yield from refine(scene, measurement, solution, settings)
+    if refined is None:
+        return finish(rho, None, "variational", f"Variational image, no network: stopped, {told}.")
+    change = f"held-out misfit {solution.chi2:.4f} -> {refined.chi2:.4f} (1 = noise)"
+    if refined.chi2 < solution.chi2:
+        kept = f"The network was kept: {change}."
+        return finish(refined.rho, refined.std, "pinn", kept)
+    dropped = f"The network did not help and was dropped: {change}."
+    return finish(rho, refined.std, "variational", dropped)
+
+
+@dataclass(frozen=True)
+class _Finish:
+    """Turns an object on the canvas into a `Reconstruction`."""
+
+    case: _Case
+    quick: Frames | None
+    operator: SimOperator
+    measurement: Measurement
+
+    def __call__(
+        self, rho: torch.Tensor, std: torch.Tensor | None, stage: str, words: str
+    ) -> Reconstruction:
+        """Collect the images and figures of `rho` (y, x) on the fine canvas."""
+        with torch.no_grad():
+            predicted = self.operator(rho)
+            residual = self.measurement.residual(predicted)
+            chi2 = float(self.measurement.chi2(predicted))
+        illumination, camera = self.case.illumination, self.case.camera
+        metrics = {"chi2": chi2, "gain": camera.gain, "offset": camera.offset}
+        if isinstance(illumination, Patterns):
+            metrics["mcnr"] = mcnr(self.case.signal, illumination, camera)
+            metrics |= illumination.metrics
+            words = f"{words} Patterns: {illumination.summary}."
+        return Reconstruction(
+            image=self._field(rho),
+            std=None if std is None else self._field(std),
+            widefield=self.case.signal.mean((0, 1)),
+            wiener=self.quick,
+            residual=residual.square().mean((0, 1)).sqrt().cpu().numpy(),
+            chi2=chi2,
+            patterns=illumination,
+            stage=stage,
+            summary=words,
+            metrics=metrics,
+            device=describe_device(rho.device),
+        )
+
+    def _field(self, image: torch.Tensor) -> Frames:
+        canvas = self.operator.canvas
+        cut = canvas.crop(image.detach(), canvas.zoom)
+        return np.asarray(cut.float().cpu().numpy())
+
+
+def _still(image: Frames, zoom: int):  # type: ignore[no-untyped-def]
+    """Return a preview of a finished image."""
+    return lambda: image_preview(torch.from_numpy(image), zoom)

@@ -1,0 +1,283 @@
+"""The variational image: the smoothest non-negative object that explains the frames.
+
+    minimise over rho >= 0   1/2 sum_i w_i (A rho - y)_i^2 + lambda sum |Hess rho| / sigma
+
+on native camera pixels, with Poisson-Gaussian weights w, local noise sigma, the Frobenius norm
+of the Hessian (Lefkimmiatis et al., IEEE TIP 21, 983, 2012), rho = s softplus(u), s the local
+brightness. lambda is where the held-out chi2 has its minimum. Gains of the angles are fitted along; phases,
+modulation and shifts only at the end, slowly, and only if the held-out chi2 agrees: early on
+they would absorb errors of the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_physgen.backend.fit import HeldOut, fit
+from napari_physgen.sim.measurement import image_preview
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from napari_physgen.backend import Job
+    from napari_physgen.backend.fit import FitResult
+    from napari_physgen.sim.forward import Canvas, SimOperator
+    from napari_physgen.sim.measurement import Measurement
+    from napari_physgen.sim.settings import SimSettings
+
+TYPICAL = 0.04
+"""Where the search for lambda starts; 0.02-0.06 was best on simulated filaments and reticula."""
+
+APPROACH, PROBE, POLISH = 70, 40, 80
+"""Iterations to come near, to compare values of lambda, and to finish with the best."""
+
+WIDEST = 4
+"""Most factors of 2 that lambda may move away from the typical one."""
+
+GAIN_SPREAD = 0.2
+"""Prior standard deviation of the logarithm of the gain: illumination is even to some 20 %."""
+
+EDGE = 1e-3
+"""Curvatures below this share of the local brightness count quadratically."""
+
+
+class Scene(nn.Module):
+    """An object under the microscope: the image, the operator and how they are penalised.
+
+    Parameters
+    ----------
+    operator : SimOperator
+    start : torch.Tensor
+        First guess of the object (y, x) on the fine canvas, grey levels.
+    brightness : torch.Tensor
+        Local brightness s > 0 (y, x) on the fine canvas, grey levels.
+    """
+
+    def __init__(self, operator: SimOperator, start: Tensor, brightness: Tensor) -> None:
+        super().__init__()
+        self.operator = operator
+        self.register_buffer("brightness", brightness)
+        self.u = nn.Parameter(inverse_softplus(start / brightness))
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Return the object (y, x) and the frames (angle, phase, y, x) it would give."""
+        rho = self.rho()
+        return rho, self.operator(rho)
+
+    def rho(self) -> Tensor:
+        """Return the object on the fine canvas, grey levels."""
+        return self.brightness * functional.softplus(self.u)
+
+    def image(self) -> Tensor:
+        """Return the object within the camera's field, (zoom * y, zoom * x)."""
+        canvas = self.operator.canvas
+        return canvas.crop(self.rho().detach(), canvas.zoom)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """How the variational fit ended."""
+
+    regularisation: float
+    chi2: float
+    stopped: bool
+
+
+def first_guess(
+    operator: SimOperator, measurement: Measurement, sharp: Tensor | None = None
+) -> Scene:
+    """Return a scene that starts from the widefield image or a sharper guess (fine field).
+
+    The brightness map is the smoothed widefield image, bounded from below so that
+    dark pixels can still light up.
+    """
+    canvas = operator.canvas
+    wide = enlarged(canvas, measurement.frames.mean((0, 1)))
+    floor = max(0.1 * measurement.level, 0.5 * measurement.noise)
+    brightness = 2 * wide.clamp_min(floor)
+    start = wide if sharp is None else canvas.pad(sharp, canvas.zoom)
+    return Scene(operator, start.clamp_min(0.02 * brightness), brightness)
+
+
+def enlarged(canvas: Canvas, field: Tensor) -> Tensor:
+    """Return a raw field (y, x) interpolated onto the fine canvas."""
+    padded = canvas.pad(field)[None, None]
+    return functional.interpolate(padded, scale_factor=canvas.zoom, mode="bilinear")[0, 0]
+
+
+def curvature(image: Tensor, softness: Tensor, sigma: Tensor) -> Tensor:
+    """Return the sum over (y, x) of |Hessian| / sigma.
+
+    `softness` (y, x) rounds the norm off at 0; `sigma` (y, x) is the local noise, which
+    makes the best weight the same at any dose and in dark and bright places.
+    """
+    xx = image[1:-1, 2:] - 2 * image[1:-1, 1:-1] + image[1:-1, :-2]
+    yy = image[2:, 1:-1] - 2 * image[1:-1, 1:-1] + image[:-2, 1:-1]
+    xy = (image[2:, 2:] - image[2:, :-2] - image[:-2, 2:] + image[:-2, :-2]) / 4
+    inner = slice(1, -1), slice(1, -1)
+    norm = torch.sqrt(xx**2 + yy**2 + 2 * xy**2 + softness[inner] ** 2)
+    return (norm / sigma[inner]).sum()
+
+
+def solve(scene: Scene, measurement: Measurement, settings: SimSettings) -> Job[Solution]:
+    """Fit the scene to the frames (a job): choose lambda, refine the patterns, polish.
+
+    Parameters
+    ----------
+    scene : Scene
+        Changed in place; holds the best image afterwards.
+    measurement : Measurement
+    settings : SimSettings
+        `iterations` bounds the last stage; `regularisation` fixes lambda, else it is chosen.
+
+    Returns
+    -------
+    Solution
+    """
+    fitter = Fitter(scene, measurement, settings)
+    scene.operator.free_patterns(False)
+    short = settings.iterations < APPROACH + POLISH
+    result = yield from fitter.fit(settings.iterations // 2 if short else APPROACH)
+    if settings.regularisation is None and not result.stopped and not short:
+        result = yield from _choose_weight(fitter)
+    if not result.stopped:
+        scene.operator.free_patterns(True)
+        left = settings.iterations - fitter.done
+        result = yield from fitter.fit(left if short else max(left, POLISH), polish=True)
+    scene.requires_grad_(False)
+    return Solution(fitter.weight, result.best_score, result.stopped)
+
+
+def _choose_weight(fitter: Fitter) -> Job[FitResult]:
+    """Try lambda at factors of 2 around the typical one until the held-out chi2 has a minimum.
+
+    Leaves the fitter at the minimum of the parabola through the three lowest points and the
+    scene at the best state. A value tuned by the user ends the search.
+    """
+    begin = fitter.state()
+    trials: dict[int, float] = {}
+    best = (float("inf"), begin)
+    ahead = [0, -1, 1]
+    while ahead:
+        octave = ahead.pop(0)
+        fitter.restore(begin)
+        fitter.weight = TYPICAL * 2.0**octave
+        result = yield from fitter.fit(PROBE)
+        if result.stopped or fitter.tuned:
+            return result
+        trials[octave] = result.best_score
+        best = min(best, (result.best_score, fitter.state()), key=lambda trial: trial[0])
+        lowest = min(trials, key=lambda o: trials[o])
+        if not ahead and lowest in (min(trials), max(trials)) and abs(lowest) < WIDEST:
+            ahead.append(lowest + (1 if lowest == max(trials) else -1))
+    fitter.restore(best[1])
+    fitter.weight = TYPICAL * 2.0 ** lowest_point(trials)
+    return result
+
+
+def lowest_point(trials: Mapping[int, float]) -> float:
+    """Return where the parabola through the lowest of `trials` and its neighbours is lowest."""
+    middle = min(trials, key=lambda o: trials[o])
+    if middle - 1 not in trials or middle + 1 not in trials:
+        return middle
+    left, centre, right = (trials[middle + o] for o in (-1, 0, 1))
+    bend = left - 2 * centre + right
+    return middle + (0.5 * (left - right) / bend if bend > 0 else 0)
+
+
+class Fitter:
+    """Fits of one scene one after the other, as one stage to the person who watches.
+
+    `weight` is lambda, `tuned` whether the user set it on the way, `done` counts iterations.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        measurement: Measurement,
+        settings: SimSettings,
+        message: str = "variational",
+    ) -> None:
+        self.weight = settings.regularisation or TYPICAL
+        self.tuned = False
+        self.done = 0
+        self._message = message
+        self._scene = scene
+        self._measurement = measurement
+        canvas = scene.operator.canvas
+        self._sigma = enlarged(canvas, measurement.variance.mean((0, 1)).sqrt())
+        self._total = max(settings.iterations, APPROACH + POLISH)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return a copy of what is fitted."""
+        return {name: p.detach().clone() for name, p in self._scene.named_parameters()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to a `state`."""
+        with torch.no_grad():
+            for name, parameter in self._scene.named_parameters():
+                parameter.copy_(state[name])
+
+    def fit(
+        self, steps: int, *, polish: bool = False, keep_best: bool = True
+    ) -> Job[FitResult]:
+        """Run the shared fit loop; to polish, with shrinking steps.
+
+        With `keep_best` the scene ends with the best held-out chi2, else where the steps end.
+        """
+        scene, operator = self._scene, self._scene.operator
+        groups = [
+            {"params": [scene.u], "lr": 0.05},
+            {"params": [operator.log_gain], "lr": 0.01},
+            {"params": [operator.mixing], "lr": 1e-3},
+            {"params": [operator.shift], "lr": 5e-3},
+        ]
+        optimizer = torch.optim.Adam(groups)
+        decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if polish else None
+        job = fit(
+            scene,
+            self._loss,
+            optimizer=optimizer,
+            schedule=decay,
+            steps=steps,
+            device=scene.u.device,
+            message=self._message,
+            held_out=HeldOut(self._score, every=10) if keep_best else None,
+            preview=lambda: image_preview(scene.image(), operator.canvas.zoom),
+            on_tune=self._tune,
+        )
+        before = self.done
+        self._total = max(self._total, before + steps)
+        command = None
+        while True:
+            try:
+                progress = job.send(command)
+            except StopIteration as end:
+                result: FitResult = end.value
+                return result
+            self.done = before + progress.step
+            command = yield replace(progress, step=self.done, total=self._total)
+
+    def _loss(self, model: nn.Module, _: int) -> Tensor:
+        rho, predicted = model()
+        penalty = curvature(rho, EDGE * self._scene.brightness, self._sigma)
+        unlikely = 0.5 * (self._scene.operator.log_gain / GAIN_SPREAD).square().sum()
+        return self._measurement.misfit(predicted) + self.weight * penalty + unlikely
+
+    def _score(self, model: nn.Module) -> Tensor:
+        return self._measurement.chi2(model()[1])
+
+    def _tune(self, changes: Mapping[str, Any]) -> None:
+        if changes.get("regularisation") is not None:
+            self.weight, self.tuned = float(changes["regularisation"]), True
+
+
+def inverse_softplus(value: Tensor) -> Tensor:
+    """Return u with softplus(u) = value > 0, without overflow."""
+    return value + torch.log(-torch.expm1(-value))

@@ -1,0 +1,49 @@
+"""Curves show what the tool chose, across the stages of a job."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_physgen.app.plots import MOST, LiveCurves
+
+
+@pytest.fixture
+def curves(qtbot):
+    widget = LiveCurves({"held-out": "misfit"})
+    qtbot.addWidget(widget)
+    return widget
+
+
+def test_only_the_chosen_figures_are_drawn(curves):
+    curves.add([(0, {"loss": 5.0})])
+    assert curves.isHidden()
+    curves.add([(1, {"loss": 4.0, "held-out": 2.0})])
+    assert not curves.isHidden()
+    assert curves.points == {"held-out": ([1], [2.0])}
+
+
+def test_a_new_stage_goes_on_to_the_right(curves):
+    for _ in range(2):
+        curves.add([(step, {"held-out": 1.0}) for step in range(3)])
+    assert curves.points["held-out"][0] == [0, 1, 2, 2, 3, 4]
+
+
+def test_the_steep_start_does_not_flatten_the_rest(curves):
+    curves.add([(step, {"held-out": 100.0 if step < 10 else 1 + 1 / step}) for step in range(100)])
+    low, high = curves._plot.viewRange()[1]
+    assert low < 1.02
+    assert high < 1.2
+
+
+def test_long_runs_are_thinned_and_numbers_that_are_none_are_harmless(curves):
+    for start in range(0, 3 * MOST, MOST):
+        curves.add([(start + i, {"held-out": float("nan")}) for i in range(MOST)])
+    assert len(curves.points["held-out"][0]) <= MOST
+
+
+def test_clearing_starts_over(curves):
+    curves.add([(7, {"held-out": 1.0})])
+    curves.clear()
+    assert curves.isHidden()
+    curves.add([(0, {"held-out": 3.0})])
+    assert curves.points["held-out"] == ([0], [3.0])
