@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_physgen.physics.noise import Camera
 
-HELD_OUT = 0.05
+HELD_OUT = 0.1
 """Share of the camera pixels, drawn per frame, that no fit sees."""
 
 

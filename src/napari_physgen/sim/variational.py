@@ -40,8 +40,8 @@ APPROACH, PROBE, POLISH = 70, 40, 80
 WIDEST = 4
 """Most factors of 2 that lambda may move away from the typical one."""
 
-GAIN_SPREAD = 0.2
-"""Prior standard deviation of the logarithm of the gain: illumination is even to some 20 %."""
+GAIN_SPREAD, GAIN_STEP = 0.5, 0.05
+"""Prior standard deviation of the logarithm of the gain and of its steps between knots."""
 
 EDGE = 1e-3
 """Curvatures below this share of the local brightness count quadratically."""
@@ -123,6 +123,13 @@ def curvature(image: Tensor, softness: Tensor, sigma: Tensor) -> Tensor:
     inner = slice(1, -1), slice(1, -1)
     norm = torch.sqrt(xx**2 + yy**2 + 2 * xy**2 + softness[inner] ** 2)
     return (norm / sigma[inner]).sum()
+
+
+def roughness(log_gain: Tensor) -> Tensor:
+    """Return the negative log-prior of gain maps (angle, 1, y, x): smooth, about 1."""
+    down, right = log_gain.diff(dim=-2), log_gain.diff(dim=-1)
+    steps = down.square().sum() + right.square().sum()
+    return 0.5 * (steps / GAIN_STEP**2 + (log_gain / GAIN_SPREAD).square().sum())
 
 
 def solve(scene: Scene, measurement: Measurement, settings: SimSettings) -> Job[Solution]:
@@ -267,7 +274,7 @@ class Fitter:
     def _loss(self, model: nn.Module, _: int) -> Tensor:
         rho, predicted = model()
         penalty = curvature(rho, EDGE * self._scene.brightness, self._sigma)
-        unlikely = 0.5 * (self._scene.operator.log_gain / GAIN_SPREAD).square().sum()
+        unlikely = roughness(self._scene.operator.log_gain)
         return self._measurement.misfit(predicted) + self.weight * penalty + unlikely
 
     def _score(self, model: nn.Module) -> Tensor:
