@@ -46,7 +46,8 @@ lint: $(INSTALLED)
 	$(BIN)/npe2 validate src/napari_physgen/napari.yaml
 
 docs: $(INSTALLED)
-	$(SCREEN) $(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
 
 bench: $(INSTALLED)
 	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done

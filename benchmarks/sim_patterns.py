@@ -112,7 +112,7 @@ def pattern(settings: SimSettings, rng: np.random.Generator, seed: int) -> Patte
 
 
 def compare(found: Patterns, truth: Patterns, damping: float, size: int, seconds: float) -> Outcome:
-    """Compare patterns up to the free sign of each wavevector; phases in the middle of the field."""
+    """Compare up to the free sign of each wavevector; phases in the middle of the field."""
     pixel = truth.pixel_size_nm / 1000
     middle = np.full(2, (size - 1) / 2 * pixel)
     sign = np.sign(np.sum(found.wavevectors * truth.wavevectors, axis=1))[:, None]

@@ -7,14 +7,8 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_physgen.app.inputs import (
-    axis_names,
-    find_frames,
-    guess_layout,
-    pixel_size_nm,
-    read_frames,
-    visible_region,
-)
+from napari_physgen.app.frames import find_frames, guess_layout, read_frames
+from napari_physgen.app.inputs import axis_names, pixel_size_nm, visible_region
 from napari_physgen.errors import UserError
 
 NOISE = np.random.default_rng(0).poisson(9, (15, 64, 72)).astype(np.uint16)

@@ -216,6 +216,56 @@ def test_known_patterns_are_passed_on_until_the_microscope_changes(panel, fake_s
     assert fake_sim.given is None
 
 
+def test_estimate_shows_the_spectrum_and_run_returns_to_the_sample(panel, fake_sim):
+    view = panel.viewer.scene.camera
+    view.center, view.zoom = (0, 2.5, 2.8), 60
+    before = view.center, view.zoom
+    panel.estimate()
+    panel.wait()
+    assert (view.center, view.zoom) != before
+    assert panel.viewer.layers["cell spectrum"].visible
+    panel.run()
+    assert not panel.viewer.layers["cell spectrum"].visible
+    panel.wait()
+    assert (view.center, view.zoom) == before
+    shown = [layer.name for layer in panel.viewer.layers if layer.visible]
+    assert shown == ["cell", "cell SIM"]
+
+
+def test_a_view_chosen_since_the_estimate_is_kept(panel, fake_sim):
+    panel.estimate()
+    panel.wait()
+    view = panel.viewer.scene.camera
+    view.zoom = chosen = 33.0
+    panel.run()
+    panel.wait()
+    assert view.zoom == chosen
+
+
+def test_the_image_of_a_second_run_lies_above_all_earlier_ones(panel, fake_sim):
+    panel.preview()
+    panel.wait()
+    for _ in range(2):
+        panel.run()
+        panel.wait()
+    assert names(panel)[-1] == "cell SIM [1]"
+    assert not panel.viewer.layers["cell SIM preview"].visible
+
+
+def test_the_live_layer_becomes_the_result_with_the_contrast_set_by_hand(panel, fake_sim, qtbot):
+    start_and_wait_for_picture(panel, qtbot)
+    live = panel.live.layer
+    live.contrast_limits = (3, 99)
+    live.colormap = "viridis"
+    panel.stop()
+    panel.wait()
+    assert panel.viewer.layers["cell SIM"] is live
+    assert live.contrast_limits == [3, 99]
+    assert live.colormap.name == "viridis"
+    assert live.metadata["physgen"]["tool"] == "sim"
+    np.testing.assert_allclose(live.translate, (-0.02, -0.02))
+
+
 def test_preview_works_on_the_visible_part_with_the_same_patterns(panel, fake_sim, add_raw):
     layer = add_raw((9, 200, 220), name="big")
     panel.chooser.choose(layer)

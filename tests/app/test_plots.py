@@ -35,6 +35,16 @@ def test_the_steep_start_does_not_flatten_the_rest(curves):
     assert high < 1.2
 
 
+def test_the_network_is_seen_after_the_long_fall_of_the_variational_image(curves):
+    fall = [(step, {"held-out": 1.06 + 100 * 0.8**step}) for step in range(0, 250, 10)]
+    network = [(step, {"held-out": 1.06 - step * 1e-4}) for step in range(0, 301, 10)]
+    curves.add(fall)
+    curves.add(network)
+    low, high = curves._plot.viewRange()[1]
+    assert (low, high) == pytest.approx((1.03, 1.06), abs=0.02)
+    assert curves.points["held-out"][0][-1] == 240 + 300
+
+
 def test_long_runs_are_thinned_and_numbers_that_are_none_are_harmless(curves):
     for start in range(0, 3 * MOST, MOST):
         curves.add([(start + i, {"held-out": float("nan")}) for i in range(MOST)])

@@ -20,13 +20,15 @@ def page(plugin_settings, npe2pm):
     return get_plugin_settings("napari-physgen")
 
 
-def test_forms_start_with_the_preferred_device(page, viewer, qtbot, monkeypatch):
+def test_forms_start_with_the_preferred_device_and_precision(page, viewer, qtbot, monkeypatch):
     monkeypatch.setattr("napari_physgen.app.job_panel.preference", preferences.preference)
     preferences.remember("sim", SETTINGS.model_copy(update={"device": "mps"}))
     page.computing.device = "cpu"
+    page.computing.precision = "bf16-mixed"
     panel = ReconstructSim(viewer)
     qtbot.addWidget(panel)
     assert panel.form.values()["device"] == "cpu"
+    assert panel.form.values()["precision"] == "bf16-mixed"
     assert panel.form.values()["regularisation"] == 1e-3
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_physgen.app.results import LivePreview, add_results, contrast
+from napari_physgen.app.live_preview import LivePreview
+from napari_physgen.app.results import add_results, contrast
 from napari_physgen.outputs import Output
 
 AFFINE = np.array([[1, 0, 0, 0], [0, 0.9, 0.2, 3], [0, -0.1, 1.1, -5], [0, 0, 0, 1]])
@@ -86,13 +87,13 @@ def test_pictures_of_the_patterns_are_renewed_in_place(viewer, add_raw):
             Output("circles", np.repeat(corners, size, 0), kind="shapes", offset=(0, 80 * size)),
         ]
         add_results(viewer, [image(2), *pictures], raw, renewed=names)
-    # Runs pile up, pictures do not; circles stay above their spectrum.
+    # Runs pile up, the newest on top; pictures do not; circles stay above their spectrum.
     assert [layer.name for layer in viewer.layers] == [
         "cell",
-        "cell SIM [1]",
         "cell spectrum",
         "cell circles",
         "cell SIM",
+        "cell SIM [1]",
     ]
     assert viewer.layers["cell spectrum"].data.shape == (16, 8)
     circles = viewer.layers["cell circles"]

@@ -92,6 +92,29 @@ def test_a_stop_overtakes_tunings():
     assert heard == [(0, Stop())]
 
 
+def test_a_stop_that_one_stage_does_not_hear_reaches_the_next():
+    heard = []
+
+    def stages():
+        for stage in ("patterns", "variational"):
+            for step in range(3):
+                command = yield Progress(step, 3, stage)
+                heard.append((stage, command))
+                if stage == "variational" and isinstance(command, Stop):
+                    return "so far"
+
+    control = Control()
+    control.commands.put(Stop())
+    _, end = drain(relay(stages, control), control)
+    assert heard == [
+        ("patterns", Stop()),
+        ("patterns", None),
+        ("patterns", None),
+        ("variational", Stop()),
+    ]
+    assert end == Ended("so far")
+
+
 def test_a_costly_picture_takes_a_small_part_of_the_time():
     made = []
 
@@ -146,6 +169,19 @@ def test_an_abandoned_job_is_closed():
     control.abandoned.set()
     drain(generator, control)
     assert closed == [True]
+
+
+def test_the_time_left_forgets_the_stage_before_though_both_have_the_same_name():
+    def stages():
+        for seconds, steps in ((0.0, 1000), (0.01, 150)):
+            for step in range(steps):
+                time.sleep(seconds)
+                yield Progress(step, 200, "network")
+
+    control = Control()
+    updates, _ = drain(relay(stages, control), control)
+    last = updates[-1]
+    assert last.seconds_left == pytest.approx((200 - last.progress.step) * 0.011, rel=0.4)
 
 
 def test_the_time_left_follows_the_steps_of_the_current_stage():

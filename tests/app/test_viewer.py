@@ -98,7 +98,8 @@ def test_the_demo_saves_result_recipe_and_picture(
     monkeypatch.setattr("napari.Viewer", make_napari_viewer)
     monkeypatch.setattr(demo, "watched", lambda: False)
     demo.main(tmp_path / "demo")
-    assert tifffile.imread(tmp_path / "demo" / "sim.ome.tif", series=0).shape[-2:] == (512, 512)
+    saved = tifffile.imread(tmp_path / "demo" / "sim.ome.tif", series=0)
+    assert saved.shape[-2:] == (demo.SIZE * sample_data.ZOOM,) * 2
     assert Recipe.load(tmp_path / "demo" / "sim.recipe.yaml").tool == "sim"
     assert (tmp_path / "demo" / "viewer.png").stat().st_size > 10_000
     lines = capsys.readouterr().out.splitlines()

@@ -25,7 +25,7 @@ def operator(
     """An operator in double precision."""
     canvas = Canvas.around(field, zoom, margin)
     patterns = default_patterns(SETTINGS, 3, modulation)
-    return SimOperator.sinusoidal(patterns, OTF, canvas, knots=5).double()
+    return SimOperator.sinusoidal(patterns, OTF, canvas).double()
 
 
 def disturbed(field: tuple[int, int] = (14, 17), **options: int) -> SimOperator:

@@ -6,35 +6,30 @@ signal that speaks only when the value changed.
 
 from __future__ import annotations
 
-import math
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import (
-    QAbstractSpinBox,
     QCheckBox,
     QComboBox,
-    QDoubleSpinBox,
     QFileDialog,
     QHBoxLayout,
     QLineEdit,
     QSizePolicy,
-    QSpinBox,
     QToolButton,
     QWidget,
 )
 
+from napari_physgen.app.boxes import CalmComboBox, CalmSpinBox, ExactSpinBox
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pydantic.fields import FieldInfo
-    from qtpy.QtGui import QWheelEvent
 
 MOST = 2**31 - 1
 
@@ -63,73 +58,11 @@ class Editor(QWidget):
         raise NotImplementedError
 
 
-class _DoubleSpinBox(QDoubleSpinBox):
-    """A spin box that keeps every digit: 1e-3 and 86.67 stay what they are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # Qt rounds the *value* to `decimals`; the text is ours.
-        self.setDecimals(25)
-        self.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
-
-    def textFromValue(self, value: float) -> str:
-        """Return the shortest text for a number."""
-        return f"{value:.10g}"
-
-    def valueFromText(self, text: str | None) -> float:
-        """Read a number, also 3e-4 and 86,67."""
-        number = (text or "").removesuffix(self.suffix()).strip().replace(",", ".")
-        try:
-            return float(number)
-        except ValueError:
-            return self.value()
-
-    def validate(self, text: str | None, position: int) -> Any:
-        """Accept numbers in any notation while they are typed."""
-        number = (text or "").removesuffix(self.suffix()).strip().replace(",", ".")
-        try:
-            state = QValidator.State.Acceptable if math.isfinite(float(number)) else None
-        except ValueError:
-            typing = set(number.lower()) <= set("0123456789.-+e")
-            state = QValidator.State.Intermediate if typing else None
-        return state or QValidator.State.Invalid, text, position
-
-    def stepBy(self, steps: int) -> None:
-        """Step by a tenth of the leading digit, so that 0.001 goes to 0.0011."""
-        value = abs(self.value())
-        step = 10.0 ** (math.floor(math.log10(value)) - 1) if value else 0.1
-        self.setValue(float(f"{self.value() + steps * step:.10g}"))
-
-    def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Change the value only when the box was clicked before."""
-        _scroll_past(self, event, super().wheelEvent)
-
-
-class _SpinBox(QSpinBox):
-    def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Change the value only when the box was clicked before."""
-        _scroll_past(self, event, super().wheelEvent)
-
-
-class _ComboBox(QComboBox):
-    def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Change the value only when the box was clicked before."""
-        _scroll_past(self, event, super().wheelEvent)
-
-
-def _scroll_past(widget: QWidget, event: QWheelEvent | None, use: Any) -> None:
-    # Scrolling through a long form must not change what the mouse passes over.
-    if widget.hasFocus():
-        use(event)
-    elif event is not None:
-        event.ignore()
-
-
 class NumberEditor(Editor):
     """A float or an int within bounds, with its unit behind."""
 
     def __init__(self, kind: type, unit: str, low: float | None, high: float | None) -> None:
-        self.box: Any = _SpinBox() if kind is int else _DoubleSpinBox()
+        self.box: Any = CalmSpinBox() if kind is int else ExactSpinBox()
         self.box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.box.setKeyboardTracking(False)
         most = MOST if kind is int else 1e12
@@ -163,7 +96,7 @@ class ChoiceEditor(Editor):
     def __init__(self, choices: tuple[Any, ...], words: Mapping[str, str] | None = None) -> None:
         self.choices = choices
         words = words or {}
-        self.box = _ComboBox()
+        self.box = CalmComboBox()
         self.box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.box.addItems([words.get(choice, str(choice)) for choice in choices])
         self.box.setMinimumContentsLength(6)

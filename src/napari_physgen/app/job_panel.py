@@ -24,21 +24,23 @@ from qtpy.QtWidgets import (
 
 from napari_physgen.app.choosers import LayerChooser
 from napari_physgen.app.form import Row, SettingsForm
+from napari_physgen.app.live_preview import LivePreview
 from napari_physgen.app.plots import LiveCurves
 from napari_physgen.app.preferences import preference, recall, remember
 from napari_physgen.app.result_bar import ResultBar
-from napari_physgen.app.results import KEY, LivePreview, add_results
+from napari_physgen.app.results import KEY, add_results
 from napari_physgen.app.runner import Ended, JobRunner, Update
 from napari_physgen.app.words import Words, duration
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_physgen.backend import Job
+    from napari_physgen.outputs import Output
     from napari_physgen.provenance import Record
     from napari_physgen.settings import Settings
 
@@ -219,17 +221,25 @@ class JobPanel(QScrollArea):
         self.pause_button.setText("Go on" if self.runner.paused else "Pause")
 
     def show_results(
-        self, task: Task, result: Any, record: Record | None, renewed: Collection[str] = ()
+        self,
+        task: Task,
+        outputs: Sequence[Output],
+        record: Record | None,
+        *,
+        suffix: str = "",
+        renewed: Collection[str] = (),
     ) -> list[Layer]:
         """Make layers of a result, next to the task's source."""
         return add_results(
             self.viewer,
-            result.outputs(),
+            outputs,
             task.source,
             origin=task.origin,
             record=record.to_dict() if record else None,
+            suffix=suffix,
             renewed=renewed,
-            breathe=_breathe,
+            live=self.live,
+            breathe=breathe,
         )
 
     def _update(self, update: Update) -> None:
@@ -239,7 +249,7 @@ class JobPanel(QScrollArea):
         if not self.runner.paused:
             left = ""
             if update.seconds_left is not None:
-                left = f", {duration(update.seconds_left)} left"
+                left = f", {duration(update.seconds_left)} left in this stage"
             count = f" {progress.step}/{progress.total}" if progress.total > 1 else ""
             self.message.setText(f"{progress.message}{count}{left}")
         self.device_line.setText(self._device)
@@ -250,14 +260,15 @@ class JobPanel(QScrollArea):
 
     def _end(self, end: Ended) -> None:
         task, self._task = self._task, None
-        self.live.clear()
         self._lock(False)
         self.bar.setRange(0, 1)
         self.bar.setValue(int(end.error is None))
         if end.error is not None:
+            self.live.clear()
             self.tell_error(end.error)
         elif end.result is not None and task is not None:
             self.attempt(lambda: self._keep(task, end.result))
+        self.live.clear()
 
     def _keep(self, task: Task, finished: Any) -> None:
         from napari_physgen.recipe import Finished
@@ -364,7 +375,7 @@ class JobPanel(QScrollArea):
         return bool(super().event(event))
 
 
-def _breathe() -> None:
+def breathe() -> None:
     """Let the window draw between two slow calls, without taking clicks."""
     QApplication.processEvents(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
 

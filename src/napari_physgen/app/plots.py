@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
@@ -33,8 +34,13 @@ class LiveCurves(QWidget):
         self._offset = self._last = 0
         self._layout = layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        self.setFixedHeight(140)
+        self.setFixedHeight(165)
         self.hide()
+        # Importing pyqtgraph takes half a second, which nobody should wait for while a job runs.
+        self._idle = QTimer(self)
+        self._idle.setSingleShot(True)
+        self._idle.timeout.connect(self._prepare)
+        self._idle.start(300)
 
     def clear(self) -> None:
         """Forget all curves and hide."""
@@ -68,19 +74,27 @@ class LiveCurves(QWidget):
             self.show()
 
     def _range(self) -> tuple[float, float]:
-        """Return limits without the steep start, which would flatten everything after it."""
-        tails = [y[len(y) // 5 :] for _, y in self.points.values()]
+        """Return the limits of the last half: the steep start would flatten all that follows."""
+        tails = [y[len(y) // 2 :] for _, y in self.points.values()]
         values = [value for tail in tails for value in tail if math.isfinite(value)]
         return (min(values), max(values)) if values else (0.0, 1.0)
 
-    def _curve(self, name: str) -> Any:
+    def _prepare(self) -> None:
         if self._plot is None:
             self._plot = _make_plot()
             self._layout.addWidget(self._plot)
+
+    def _curve(self, name: str) -> Any:
+        self._prepare()
         if name not in self._curves:
             colour = COLOURS[list(self.titles).index(name) % len(COLOURS)]
-            pen = {"color": colour, "width": 2}
-            self._curves[name] = self._plot.plot(pen=pen, name=self.titles[name])
+            self._curves[name] = self._plot.plot(pen={"color": colour, "width": 2})
+            # Above the plot, where no curve runs through the words.
+            titles = [
+                f"<span style='color: {curve.opts['pen']['color']}'>{self.titles[shown]}</span>"
+                for shown, curve in self._curves.items()
+            ]
+            self._plot.setTitle(", ".join(titles), size="9pt")
         return self._curves[name]
 
 
@@ -95,7 +109,6 @@ def _make_plot() -> Any:
     plot.setMenuEnabled(False)
     plot.setMouseEnabled(x=False, y=False)
     plot.hideButtons()
-    plot.addLegend(offset=(-5, 5), labelTextColor=theme.text.as_hex())
     plot.setLabel("bottom", "step")
     for side in ("left", "bottom"):
         plot.getAxis(side).setPen(theme.secondary.as_hex())

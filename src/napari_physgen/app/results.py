@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from numpy.typing import NDArray
 
+    from napari_physgen.app.live_preview import LivePreview
     from napari_physgen.outputs import Output
 
 KEY = "physgen"
@@ -107,10 +108,12 @@ def add_results(
     *,
     origin: Origin = (0, 0),
     record: Mapping[str, Any] | None = None,
+    suffix: str = "",
     renewed: Collection[str] = (),
+    live: LivePreview | None = None,
     breathe: Callable[[], object] = lambda: None,
 ) -> list[Layer]:
-    """Put the outputs right above their source, the first one on top.
+    """Put the outputs above their source and its earlier results, the first one on top.
 
     Shapes lie above the picture that they are drawn on, the output before them. The
     layers are all made before the first is inserted: outputs that cannot be
@@ -118,9 +121,14 @@ def add_results(
 
     Parameters
     ----------
+    suffix : str
+        What follows the output in the layers' names, e.g. " preview".
     renewed : collection of str
         Names of outputs that take the place of an earlier layer of the same name
         instead of piling up.
+    live : LivePreview, optional
+        Its layer, if there is one, becomes the layer of the first output: napari takes a
+        quarter of a second to remove a layer.
     breathe : callable
         Called after every layer, so that a window stays alive while several are made.
 
@@ -130,19 +138,25 @@ def add_results(
         The new layers from top to bottom.
     """
     layers = []
-    for output in _stacked(outputs):
+    stack = _stacked(outputs)
+    place = above(viewer, source)
+    top = stack.pop(0) if live is not None and stack and live.fits(stack[0]) else None
+    for output in stack:
         earlier = _earlier(viewer, output, source) if output.name in renewed else None
         if earlier is None:
-            layers.append(make_layer(output, source, origin=origin, record=record))
+            layers.append(make_layer(output, source, origin=origin, suffix=suffix, record=record))
         else:
             renew(earlier, output, source, origin)
             earlier.metadata = {KEY: dict(record or {})}
         breathe()
-    place = viewer.layers.index(source) + 1 if source in viewer.layers else len(viewer.layers)
+    if top is not None and live is not None and live.layer is not None:
+        place = viewer.layers.index(live.layer)
     for layer in reversed(layers):
         viewer.layers.insert(place, layer)
         place += 1
         breathe()
+    if top is not None and live is not None:
+        layers.insert(0, live.become(top, f"{source.name} {top.name}{suffix}", record))
     if layers:
         viewer.layers.selection.active = layers[0]
     return layers
@@ -179,6 +193,16 @@ def _earlier(viewer: ViewerModel, output: Output, source: Layer) -> Layer | None
     return None
 
 
+def above(viewer: ViewerModel, source: Layer) -> int:
+    """Return the place above a source and all that was made of it."""
+    own = [
+        index
+        for index, layer in enumerate(viewer.layers)
+        if layer is source or (KEY in layer.metadata and layer.name.startswith(f"{source.name} "))
+    ]
+    return max(own) + 1 if own else len(viewer.layers)
+
+
 def _stacked(outputs: Sequence[Output]) -> list[Output]:
     """Return outputs from top to bottom."""
     stack: list[Output] = []
@@ -197,64 +221,6 @@ def contrast(data: NDArray[Any]) -> tuple[float, float]:
     if high > low:
         return low, high
     return float(finite.min()), float(max(finite.max(), finite.min() + 1))
-
-
-class LivePreview:
-    """One layer that follows a running job, updated in place.
-
-    Every run gets its own number; pictures that arrive for an earlier one are dropped.
-    """
-
-    def __init__(self, viewer: ViewerModel) -> None:
-        self.viewer = viewer
-        self.layer: Layer | None = None
-        self.run = 0
-        self._adapting = False
-        self._by_hand = False
-
-    @property
-    def looked_at(self) -> bool:
-        """Whether the picture is wanted: not closed or hidden by hand."""
-        return self.layer is None or (self.layer in self.viewer.layers and self.layer.visible)
-
-    def begin(self, source: Layer, origin: Origin = (0, 0)) -> int:
-        """Start a new run on `source` and return its number."""
-        self.clear()
-        self.source, self.origin = source, origin
-        self._selected = self.viewer.layers.selection.active
-        return self.run
-
-    def show(self, outputs: Sequence[Output], run: int) -> None:
-        """Show the first output unless it belongs to an earlier run."""
-        if run != self.run or not outputs or self.source not in self.viewer.layers:
-            return
-        output = outputs[0]
-        if self.layer is None:
-            self.layer = make_layer(output, self.source, origin=self.origin, suffix=" (live)")
-            self.layer.events.contrast_limits.connect(self._limits_moved)
-            self.viewer.layers.insert(self.viewer.layers.index(self.source) + 1, self.layer)
-            return
-        if self.layer not in self.viewer.layers:
-            return  # closed by hand: the run goes on without it
-        self._adapting = True
-        try:
-            renew(self.layer, output, self.source, self.origin)
-            if not self._by_hand:
-                self.layer.contrast_limits = contrast(output.data)
-        finally:
-            self._adapting = False
-
-    def clear(self) -> None:
-        """Take the live layer away; what arrives later is dropped."""
-        self.run += 1
-        layer, self.layer, self._by_hand = self.layer, None, False
-        if layer is not None and layer in self.viewer.layers:
-            self.viewer.layers.remove(layer)
-            if self._selected in self.viewer.layers:
-                self.viewer.layers.selection.active = self._selected
-
-    def _limits_moved(self) -> None:
-        self._by_hand = self._by_hand or not self._adapting
 
 
 def _labels(output: Output, source: Layer, lead: int) -> tuple[str, ...]:

@@ -62,6 +62,7 @@ class Control:
     heard: Event = field(default_factory=Event)
     heard_at: float = 0.0
     watching: bool = True
+    stopping: bool = False
 
     def hear(self) -> None:
         """Say that the window has taken and drawn the last update."""
@@ -91,6 +92,7 @@ def _forward(job: Job[Any], control: Control) -> Generator[Update | None, None, 
     figures: list[tuple[int, dict[str, float]]] = []
     last, rest_until, clock = -INTERVAL, 0.0, _Clock()
     picture_from: float | None = None  # when the picture that is being drawn was begun
+    stage = ""
     command: Command | None = None  # a generator takes none before its first step
     try:
         while not control.abandoned.is_set():
@@ -99,6 +101,9 @@ def _forward(job: Job[Any], control: Control) -> Generator[Update | None, None, 
             except StopIteration as end:
                 return Ended(end.value)
             clock.tick(progress)
+            if control.stopping and progress.message != stage:
+                control.commands.put(Stop())  # not every stage can stop: ask the next one too
+            stage = progress.message
             if progress.metrics:
                 figures.append((progress.step, dict(progress.metrics)))
             now = time.monotonic()
@@ -132,6 +137,7 @@ def _next(control: Control) -> Command | None:
         while True:
             command = control.commands.get_nowait()
             if isinstance(command, Stop):
+                control.stopping = True
                 return command
             changes |= command.changes
     except Empty:
@@ -143,11 +149,13 @@ class _Clock:
 
     def __init__(self) -> None:
         self._stage = ""
+        self._step = 0
         self._start = (time.monotonic(), 0)
 
     def tick(self, progress: Progress) -> None:
-        if progress.message != self._stage or progress.step < self._start[1]:
+        if progress.message != self._stage or progress.step < self._step:
             self._stage, self._start = progress.message, (time.monotonic(), progress.step)
+        self._step = progress.step
 
     def rest(self, seconds: float) -> None:
         """Wait without counting the time."""

@@ -37,7 +37,7 @@ def siemens_star() -> list[LayerData]:
     return [_raw_layer("Siemens star", make_object((SIZE * ZOOM,) * 2), photons=300)]
 
 
-def raw_filaments(name: str, photons: float) -> tuple[LayerData, np.ndarray]:
+def raw_filaments(name: str, photons: float, size: int = SIZE) -> tuple[LayerData, np.ndarray]:
     """Return a raw stack of filaments as layer data, and the object it was made from.
 
     Parameters
@@ -46,10 +46,12 @@ def raw_filaments(name: str, photons: float) -> tuple[LayerData, np.ndarray]:
         Name of the layer.
     photons : float
         Mean photons per pixel and frame.
+    size : int
+        Raw pixels along y and x.
     """
     from napari_physgen.sim.simulate import filaments as make_object
 
-    truth = make_object((SIZE * ZOOM,) * 2, seed=1)
+    truth = make_object((size * ZOOM,) * 2, seed=1)
     return _raw_layer(name, truth, photons), truth
 
 

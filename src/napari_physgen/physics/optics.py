@@ -19,14 +19,18 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+TYPICAL_DAMPING = 0.3
+"""Damping where none is given or fitted (fairSIM's default; measured on oil objectives)."""
+
+
 def frequencies(
     shape: tuple[int, int], pixel_size_um: float, real: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (k_y, k_x) in 1/um, broadcastable to the FFT (or real FFT) of `shape`."""
     last = np.fft.rfftfreq if real else np.fft.fftfreq
     return (
-        np.fft.fftfreq(shape[0], pixel_size_um)[:, None],
-        last(shape[1], pixel_size_um)[None, :],
+        np.asarray(np.fft.fftfreq(shape[0], pixel_size_um)[:, None], float),
+        np.asarray(last(shape[1], pixel_size_um)[None, :], float),
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.fft
 
-from napari_physgen.physics.optics import ideal_otf
+from napari_physgen.physics.optics import TYPICAL_DAMPING, ideal_otf
 from napari_physgen.sim._bands import bands, mixing, overlap
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ UNEVEN = 0.01
 """Variance of the logarithm of the bands' ratio that is no camera noise."""
 
 DAMPINGS = (0.08, 1.0)
-
-TYPICAL_DAMPING = 0.3
-"""Damping assumed until it is fitted (fairSIM's default; measured on oil objectives)."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,9 @@ def _misfit(power: OverlapPower, otf: Otf) -> Real:
     signal = np.maximum(power.centre / power.count - power.centre_noise, 0)
     typical = _typical(power)
     model = power.error * signal * h_here**2 * typical**2
-    return np.asarray(np.sum(error / (camera + model), axis=1))
+    # Where the OTF passes neither band (a measured one may end early) there is nothing to compare.
+    seen = (h_here > 0) & (h_there > 0)
+    return np.asarray(np.sum((error / np.where(seen, camera + model, np.inf)), axis=1))
 
 
 def _typical(power: OverlapPower) -> float:

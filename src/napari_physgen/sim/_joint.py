@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CERTAIN = 7.0
 """Evidence (-ln p, corrected for the number of cells) above which a peak counts by itself."""
 
-HELPED = 4.0
+HELPED = 5.0
 """The same for a peak within the small region that the other angles point to."""
 
 PERIOD_SPREAD = 0.005
@@ -60,6 +60,7 @@ def choose(lands: list[Landscape]) -> list[Choice]:
     if not any(certain):
         return _choose_jointly(lands)
     picks = _compatible(candidates, certain)
+    certain = _demoted(picks, certain)
     sure = [p for p, c in zip(picks, certain, strict=True) if c]
     for a, land in enumerate(lands):
         if not certain[a]:
@@ -95,15 +96,34 @@ def _compatible(candidates: list[list[Choice]], certain: list[bool]) -> list[Cho
             others = [picks[b] for b in sure if b != a]
             if others:
                 top = candidates[a][0].evidence
+                # A faint peak must not pull a bright one.
+                trust = min(1.0, float(np.median([o.evidence for o in others])) / top) ** 2
                 scores = [
                     c.evidence * STANDING / max(top, STANDING)
-                    - _disagreement(c.q, others, len(candidates))
+                    - trust * _disagreement(c.q, others, len(candidates))
                     for c in candidates[a]
                 ]
                 picks[a] = candidates[a][int(np.argmax(scores))]
         if all(p is b for p, b in zip(picks, before, strict=True)):
             break
     return picks
+
+
+def _demoted(picks: list[Choice], certain: list[bool]) -> list[bool]:
+    """No longer count as certain what is fainter than the others and differs from them in |k|.
+
+    Fine structure of a sample can look like a pattern, but at no particular period.
+    """
+    evidence = np.array([p.evidence if c else 0.0 for p, c in zip(picks, certain, strict=True)])
+    radius = np.array([np.hypot(*pick.q) for pick in picks])
+    keep = []
+    for a, sure in enumerate(certain):
+        others = (np.arange(len(picks)) != a) & np.array(certain)
+        if sure and others.any():
+            faint = evidence[a] < 0.5 * np.median(evidence[others])
+            sure = not (faint and abs(radius[a] / np.median(radius[others]) - 1) > 0.05)
+        keep.append(sure)
+    return keep
 
 
 def _disagreement(q: Real, others: list[Choice], angles: int) -> float:
@@ -184,8 +204,8 @@ def _choose_jointly(lands: list[Landscape]) -> list[Choice]:
             ]
             best = (float(total[i, j]), points)
     # Each lookup takes the best of nine cells; the angles' summed evidence is gamma distributed.
-    per_angle = best[0] / angles
-    chance = best[0] - np.log(k.size * base.size * 2 / 4) - angles * np.log(1 + max(per_angle, 0))
+    trials = np.log(k.size * base.size) + angles * np.log(9)
+    chance = best[0] - trials - angles * np.log(1 + max(best[0] / angles, 0))
     how: Literal["helped", "guessed"] = "helped" if chance > CERTAIN else "guessed"
     picks = []
     for land, point in zip(lands, best[1], strict=True):

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from napari_physgen.sim.settings import SimSettings
 
-TYPICAL_DAMPING = 0.3
-"""Damping where none is given or fitted (fairSIM's default; measured on oil objectives)."""
-
 
 def detection_otf(
     settings: SimSettings,
@@ -69,6 +66,8 @@ def detection_otf(
 def _from_array(
     values: NDArray[np.generic], step: float | None, settings: SimSettings, shape: tuple[int, int]
 ) -> Otf:
+    if values.dtype.kind not in "uifc" or not np.isfinite(values).all() or not values.any():
+        raise UserError("The OTF must be made of finite numbers that are not all 0.")
     pixel = settings.pixel_size_nm / 1000
     fine = shape[0] * settings.zoom, shape[1] * settings.zoom
     if step is not None:
@@ -78,7 +77,12 @@ def _from_array(
             "A radial OTF needs its frequency step: give a file that holds it (MRC, TIFF with "
             "a resolution) or a 2-D plane."
         )
-    if values.shape in (shape, fine) and shape[0] == shape[1]:
+    if values.shape in (shape, fine):
+        if shape[0] != shape[1]:
+            raise UserError(
+                "An OTF plane must be square to have one frequency step: give the PSF image or a "
+                "radial profile in an MRC file instead."
+            )
         corner = np.abs(values[0, 0]) >= np.abs(values).max()
         plane = np.fft.fftshift(values) if corner else values
         return Otf.measured(plane, 1 / (shape[0] * pixel), settings.cutoff)

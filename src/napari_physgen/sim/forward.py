@@ -106,6 +106,12 @@ class SimOperator(nn.Module):
         (angle, 2) of a basis (1, cos, sin), cycles per raw px: lets `shift` move the object only.
     """
 
+    basis: Tensor
+    wavevectors: Tensor | None
+    f_y: Tensor
+    f_x: Tensor
+    transfer: Tensor
+
     def __init__(
         self,
         basis: Tensor,
@@ -205,9 +211,7 @@ class SimOperator(nn.Module):
         turn = 2 * math.pi * (self.wavevectors * self.shift).sum(1)[:, None]
         constant, cosine, sine = self.mixing.unbind(-1)
         cos, sin = turn.cos(), turn.sin()
-        return torch.stack(
-            [constant, cos * cosine - sin * sine, sin * cosine + cos * sine], -1
-        )
+        return torch.stack([constant, cos * cosine - sin * sine, sin * cosine + cos * sine], -1)
 
     def _low_pass(self, image: Tensor) -> Tensor:
         """Spectrum on the raw canvas of (..., y, x) on the fine one, through the OTF."""

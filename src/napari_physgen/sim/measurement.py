@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 HELD_OUT = 0.1
 """Share of the camera pixels, drawn per frame, that no fit sees."""
 
+SMOOTHING = 0.5
+"""Raw px by which neighbours help out where pixels are held out."""
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -72,9 +75,20 @@ class Measurement:
         return float(self.variance.mean().sqrt())
 
     @property
+    def widefield(self) -> Tensor:
+        """Mean of the frames (y, x) from the fitted pixels alone, lightly smoothed, grey levels.
+
+        What is held out must not show through here: fits and networks start from this image.
+        """
+        light = (self.fitted * self.frames).sum((0, 1)).cpu().numpy()
+        count = self.fitted.sum((0, 1)).cpu().numpy()
+        mean = gaussian_filter(light, SMOOTHING) / gaussian_filter(count, SMOOTHING)
+        return torch.as_tensor(mean, device=self.frames.device)
+
+    @property
     def level(self) -> float:
-        """Mean of the frames, grey levels above the offset."""
-        return float(self.frames.mean())
+        """Mean of the fitted pixels, grey levels above the offset."""
+        return float((self.fitted * self.frames).sum() / self.fitted.sum())
 
     def residual(self, predicted: Tensor) -> Tensor:
         """Return (predicted - measured) / noise, same shape as the frames."""

@@ -59,7 +59,9 @@ def train_paper_network(
 
     def loss(model: nn.Module, _: int) -> Tensor:
         predicted = _normalised(_enlarged(operator(image(model)), canvas.zoom))
-        value: Tensor = dissimilarity(predicted.flatten(0, 1)[:, None], target.flatten(0, 1)[:, None])
+        value: Tensor = dissimilarity(
+            predicted.flatten(0, 1)[:, None], target.flatten(0, 1)[:, None]
+        )
         return value
 
     def preview() -> list[Output]:
@@ -80,9 +82,12 @@ def train_paper_network(
         preview=preview,
     )
     with torch.no_grad():
-        rho = image(net).clamp_min(0)
+        rho = image(net)
+        # The loss knows no zero level: an object that is negative everywhere can be its minimum.
+        rho = rho - rho.min().clamp(max=0)
         scale = measurement.frames.mean() / operator(rho).mean()
-    return rho * scale
+        scaled: Tensor = rho * scale
+    return scaled
 
 
 def _enlarged(frames: Tensor, zoom: int) -> Tensor:

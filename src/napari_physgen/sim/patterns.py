@@ -12,22 +12,26 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from napari_physgen.backend.job import Progress
 from napari_physgen.errors import UserError
 from napari_physgen.physics.noise import estimate_camera
-from napari_physgen.physics.optics import Otf
+from napari_physgen.physics.optics import TYPICAL_DAMPING, Otf
 from napari_physgen.sim._bands import Field
-from napari_physgen.sim._damping import TYPICAL_DAMPING, fit_damping, fit_modulation, overlap_power
+from napari_physgen.sim._damping import fit_damping, fit_modulation, overlap_power
 from napari_physgen.sim._joint import choose
 from napari_physgen.sim._refine import fit
 from napari_physgen.sim._search import landscape, zoomed_peak
 from napari_physgen.sim._steps import share_steps
+from napari_physgen.sim.detection import detection_otf
 from napari_physgen.sim.ingest import ingest
 from napari_physgen.sim.results import Patterns
 from napari_physgen.sim.spectrum import figures
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import ArrayLike
 
     from napari_physgen.backend.job import Job
@@ -62,7 +66,9 @@ class Attempt:
 
 
 def estimate_patterns(
-    raw: ArrayLike, settings: SimSettings, otf: Otf | None = None
+    raw: ArrayLike,
+    settings: SimSettings,
+    otf: Otf | ArrayLike | str | Path | None = None,
 ) -> Job[Patterns]:
     """Estimate wavevectors, phases and modulation from the raw frames (a job).
 
@@ -71,8 +77,9 @@ def estimate_patterns(
     raw : array
         (frame, y, x) or (angle, phase, y, x).
     settings : SimSettings
-    otf : Otf, optional
-        Measured detection OTF; default ideal, with its damping fitted unless the settings give it.
+    otf : Otf, array or path, optional
+        Measured detection OTF or PSF, see `detection_otf`; default ``settings.otf``, else the
+        ideal one, with its damping fitted unless the settings give it.
 
     Returns
     -------
@@ -85,51 +92,59 @@ def estimate_patterns(
         If the stack cannot be a raw SIM stack of these settings.
     """
     stack = ingest(raw, settings)
-    known = otf is not None or settings.otf_damping is not None
-    transfer = otf or Otf.ideal(
-        settings.na, settings.wavelength_nm, settings.otf_damping or TYPICAL_DAMPING
-    )
-    field = Field(stack.shape, settings.pixel_size_nm / 1000, transfer)
+    known = detection_otf(settings, stack.shape, otf)
+    start = known or Otf.ideal(settings.na, settings.wavelength_nm, TYPICAL_DAMPING)
+    field = Field(stack.shape, settings.pixel_size_nm / 1000, start)
+    # numpy's threads cost more than they bring on matrices this small
+    with threadpool_limits(1, user_api="blas"):
+        attempt = yield from _search(stack, field, settings)
+        waves, field = yield from _fit(attempt, field, fit_otf=known is None)
+    patterns = _patterns(attempt, waves, field, settings)
+    return replace(patterns, figures=figures(stack.by_angle(attempt.order), patterns, settings))
+
+
+def _search(stack: Stack, field: Field, settings: SimSettings) -> Job[Attempt]:
+    """Look for the patterns in each possible frame order; return the more likely one."""
     orders = ["angle-phase", "phase-angle"] if stack.order == "auto" else [stack.order]
-    total = len(orders) * stack.angles + 2 * stack.angles
-    step = 0
     offset = settings.camera_offset
     if offset is None:
         offset = estimate_camera(
             stack.frames, settings.cutoff, settings.pixel_size_nm, gain=settings.camera_gain
         ).offset
     attempts = []
-    for order in orders:
+    for number, order in enumerate(orders):
         frames, brightness = _normalised(stack, order, offset)
         lands = []
         for angle in range(stack.angles):
-            yield Progress(step, total, "looking for the patterns")
+            step = number * stack.angles + angle
+            yield Progress(step, len(orders) * stack.angles, "looking for the patterns")
             lands.append(landscape(frames[angle], field, *search_ring(settings)))
-            step += 1
         attempts.append(Attempt(order, frames, brightness, lands, choose(lands)))
-    attempt = max(attempts, key=lambda a: a.evidence)
+    return max(attempts, key=lambda attempt: attempt.evidence)
+
+
+def _fit(attempt: Attempt, field: Field, fit_otf: bool) -> Job[tuple[list[Wave], Field]]:
+    """Fit the waves of all angles and, if it is not known, the damping of the OTF."""
+    message, total = "fitting the patterns", 2 * len(attempt.choices)
     waves = []
     for angle, (land, choice) in enumerate(zip(attempt.lands, attempt.choices, strict=True)):
-        yield Progress(step, total, f"fitting the pattern of angle {angle + 1}")
+        yield Progress(angle, total, message)
         waves.append(fit(attempt.frames[angle], field, zoomed_peak(land, choice.q)))
-        step += 1
     rough = field
-    if not known:
+    if fit_otf:
         cuts = [overlap_power(f, field, w) for f, w in zip(attempt.frames, waves, strict=True)]
         damping = fit_damping(cuts, field.cutoff)
-        field = replace(field, otf=transfer.damped(damping))
         # Undoing a strong damping amplifies what the model leaves out; the waves do not need it.
-        rough = replace(field, otf=transfer.damped(max(damping, TYPICAL_DAMPING)))
+        rough = replace(field, otf=field.otf.damped(max(damping, TYPICAL_DAMPING)))
+        field = replace(field, otf=field.otf.damped(damping))
     for angle, wave in enumerate(waves):
-        yield Progress(step, total, f"fitting the pattern of angle {angle + 1}")
+        yield Progress(len(waves) + angle, total, message)
         waves[angle] = fit(attempt.frames[angle], rough, wave, rounds=2)
-        step += 1
-    waves = [
+    depths = [
         replace(wave, modulation=fit_modulation(overlap_power(frames, field, wave), field))
         for frames, wave in zip(attempt.frames, share_steps(waves), strict=True)
     ]
-    patterns = _patterns(attempt, waves, field, settings)
-    return replace(patterns, figures=figures(stack.by_angle(attempt.order), patterns, settings))
+    return depths, field
 
 
 def search_ring(settings: SimSettings) -> tuple[float, float]:
@@ -236,8 +251,8 @@ def _repeated(wavevectors: Real) -> list[bool]:
     """Tell which angles have the same direction as another one."""
     count = len(wavevectors)
     turns = _turns(wavevectors) % count
-    same = (np.minimum(turns, count - turns) < 0.2) & ~np.eye(count, dtype=bool)
-    return [bool(x) for x in same.any(axis=1)]
+    same = np.asarray(np.minimum(turns, count - turns) < 0.2) & ~np.eye(count, dtype=bool)
+    return [bool(row.any()) for row in same]
 
 
 def _odd_ones(wavevectors: Real) -> list[bool]:

@@ -27,7 +27,7 @@ from napari_physgen.backend import generator, resolve_precision
 from napari_physgen.backend.fit import HeldOut, fit
 from napari_physgen.networks.unet import UNet
 from napari_physgen.sim.measurement import image_preview
-from napari_physgen.sim.variational import Fitter, Scene, enlarged
+from napari_physgen.sim.variational import Fitter, Scene, enlarged, local_brightness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +76,7 @@ class _View:
     """What a network sees of the stack and what it corrects: all of it, or without one fold."""
 
     u: Tensor
+    brightness: Tensor
     features: Tensor
     fold: Tensor
 
@@ -103,14 +104,14 @@ def refine(
     views = yield from _fold_views(scene, measurement, solution, settings)
     if views is None:
         return None
-    whole = _view(scene, scene.u.detach(), measurement.fitted, measurement)
+    whole = _view(scene, measurement, measurement.fitted)
     images, spreads = [], []
     for member in range(settings.members):
         net = _network(whole.features, settings, member)
         result = yield from _train(net, scene, measurement, views, whole, settings, member)
         with torch.no_grad():
-            images.append(_corrected(net, scene, whole))
-            spreads.append(torch.stack([_corrected(net, scene, view) for view in views]))
+            images.append(_corrected(net, whole))
+            spreads.append(torch.stack([_corrected(net, view) for view in views]))
         if result.stopped:
             break
     rho = torch.stack(images).mean(0)
@@ -142,32 +143,28 @@ def _fold_views(
     for k in range(FOLDS):
         fold = measurement.fitted * (label == k)
         rest = replace(measurement, fitted=measurement.fitted - fold)
-        part = Scene(scene.operator, scene.rho(), scene.brightness)
+        # Its own brightness: the pixels of the fold must not show through.
+        brightness = local_brightness(scene.operator.canvas, rest)
+        part = Scene(scene.operator, scene.rho().clamp_min(1e-6 * brightness), brightness)
         fitter = Fitter(part, rest, settings, f"network: leaving out part {k + 1} of {FOLDS}")
         fitter.weight = solution.regularisation
         result = yield from fitter.fit(REFIT, polish=True, keep_best=False)
         if result.stopped:
             return None
-        views.append(_view(scene, part.u.detach(), rest.fitted, rest, fold))
+        views.append(_view(part, rest, fold))
     return views
 
 
-def _view(
-    scene: Scene,
-    u: Tensor,
-    known: Tensor,
-    measurement: Measurement,
-    fold: Tensor | None = None,
-) -> _View:
+def _view(scene: Scene, measurement: Measurement, fold: Tensor) -> _View:
     """Collect the frames, unknown pixels replaced by their prediction, and the image."""
-    canvas = scene.operator.canvas
+    canvas, brightness = scene.operator.canvas, scene.brightness
     with torch.no_grad():
-        rho = scene.brightness * functional.softplus(u)
-        frames = torch.where(known > 0, measurement.frames, scene.operator(rho))
-        planes = [enlarged(canvas, frame) / scene.brightness for frame in frames.flatten(0, 1)]
+        u = scene.u.detach()
+        frames = measurement.filled(scene.operator(scene.rho()))
+        planes = [enlarged(canvas, frame) / brightness for frame in frames.flatten(0, 1)]
         planes += [functional.softplus(u), u.clamp(-6, 6) / 3]
     features = torch.stack(planes)[None].contiguous(memory_format=torch.channels_last)
-    return _View(u, features, known if fold is None else fold)
+    return _View(u, brightness, features, fold)
 
 
 def _network(features: Tensor, settings: SimSettings, member: int) -> nn.Module:
@@ -176,9 +173,9 @@ def _network(features: Tensor, settings: SimSettings, member: int) -> nn.Module:
     return net.to(features.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _corrected(net: nn.Module, scene: Scene, view: _View) -> Tensor:
+def _corrected(net: nn.Module, view: _View) -> Tensor:
     """Return the object on the fine canvas with the network's correction."""
-    return scene.brightness * functional.softplus(view.u + net(view.features)[0, 0])
+    return view.brightness * functional.softplus(view.u + net(view.features)[0, 0])
 
 
 def _train(
@@ -196,16 +193,16 @@ def _train(
 
     def loss(model: nn.Module, _: int) -> Tensor:
         view = views[next(order)]
-        residual = measurement.residual(scene.operator(_corrected(model, scene, view)))
+        residual = measurement.residual(scene.operator(_corrected(model, view)))
         return (view.fold * residual.square()).sum() / view.fold.sum()
 
     def score(model: nn.Module) -> Tensor:
-        return measurement.chi2(scene.operator(_corrected(model, scene, whole)))
+        return measurement.chi2(scene.operator(_corrected(model, whole)))
 
     def preview() -> list[Output]:
         canvas = scene.operator.canvas
         with torch.no_grad():
-            rho = _corrected(net, scene, whole)
+            rho = _corrected(net, whole)
         return image_preview(canvas.crop(rho, canvas.zoom), canvas.zoom)
 
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 
 from napari_physgen.backend import describe_device, resolve_device, with_memory_fallback
-from napari_physgen.backend.job import Progress, Stop
+from napari_physgen.backend.job import Progress, Stop, Tune
 from napari_physgen.errors import UserError
 from napari_physgen.physics.noise import estimate_camera
-from napari_physgen.physics.optics import Otf
-from napari_physgen.sim.detection import TYPICAL_DAMPING, detection_otf
+from napari_physgen.physics.optics import TYPICAL_DAMPING, Otf
+from napari_physgen.sim.detection import detection_otf
 from napari_physgen.sim.forward import Canvas, SimOperator
 from napari_physgen.sim.ingest import ingest
 from napari_physgen.sim.measurement import Measurement, image_preview
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from napari_physgen.sim.settings import SimSettings
 
     Frames = NDArray[np.float32]
+
+R = TypeVar("R")
 
 MARGIN = 10
 """Raw px around the field in which the object may continue: light from there reaches it."""
@@ -103,10 +105,14 @@ def reconstruct(
     """
     stack = ingest(raw, settings)
     measured = detection_otf(settings, stack.shape, otf)
+    stopped = False
     if patterns is None:
-        patterns = yield from estimate_patterns(raw, settings, measured)
+        job = _overheard(estimate_patterns(raw, settings, measured), settings)
+        patterns, settings, stopped = yield from job
     if isinstance(patterns, Patterns):
-        order, illumination = patterns.order, patterns
+        _check_patterns(patterns, settings)
+        order = patterns.order
+        illumination: Patterns | Frames = patterns
         damping = patterns.otf_damping
     else:
         order = "angle-phase" if stack.order == "auto" else stack.order
@@ -129,16 +135,46 @@ def reconstruct(
     quick = None
     if isinstance(illumination, Patterns):
         quick = wiener(case.signal, illumination, case.otf, settings, camera)
-        command = yield Progress(1, 1, "Wiener", preview=_still(quick, settings.zoom))
-        if isinstance(command, Stop):
+        shown = _overheard(_shown(quick, settings.zoom), settings)
+        _, settings, stopped_now = yield from shown
+        if stopped or stopped_now:
             settings = settings.model_copy(update={"method": "wiener"})
-            case = replace(case, settings=settings)
+        case = replace(case, settings=settings)
     device = resolve_device("cpu" if settings.method == "wiener" else settings.device)
     result = yield from with_memory_fallback(
         lambda place, _: _solve(case, quick, place), device, batch=1
     )
     notes = " ".join(stack.warnings)
     return replace(result, summary=f"{result.summary} {notes}".strip())
+
+
+def _overheard(job: Job[R], settings: SimSettings) -> Job[tuple[R, SimSettings, bool]]:
+    """Run a short job to its end; return its result, the settings as tuned, and whether to stop."""
+    stopped = False
+    command: Command | None = None
+    while True:
+        try:
+            progress = job.send(command)
+        except StopIteration as end:
+            return end.value, settings, stopped
+        command = yield progress
+        stopped |= isinstance(command, Stop)
+        if isinstance(command, Tune):
+            settings = settings.tuned(**command.changes)
+
+
+def _shown(quick: Frames, zoom: int) -> Job[None]:
+    """Show the Wiener image."""
+    yield Progress(1, 1, "Wiener", preview=lambda: image_preview(torch.from_numpy(quick), zoom))
+
+
+def _check_patterns(patterns: Patterns, settings: SimSettings) -> None:
+    if patterns.phases.shape != (settings.angles, settings.phases):
+        angles, phases = patterns.phases.shape
+        raise UserError(
+            f"The patterns are those of {angles} angles x {phases} phases, but the settings say "
+            f"{settings.angles} x {settings.phases}: estimate the patterns again."
+        )
 
 
 def known_illumination(
@@ -169,7 +205,7 @@ def known_illumination(
     if array.shape[1:] != fine:
         tensor = torch.from_numpy(array)[None]
         array = torch.nn.functional.interpolate(tensor, size=fine, mode="bilinear")[0].numpy()
-    return array / array.mean()
+    return np.asarray(array / array.mean())
 
 
 def _solve(case: _Case, quick: Frames | None, device: torch.device) -> Job[Reconstruction]:
@@ -248,8 +284,3 @@ class _Finish:
         canvas = self.operator.canvas
         cut = canvas.crop(image.detach(), canvas.zoom)
         return np.asarray(cut.float().cpu().numpy())
-
-
-def _still(image: Frames, zoom: int):  # type: ignore[no-untyped-def]
-    """Return a preview of a finished image."""
-    return lambda: image_preview(torch.from_numpy(image), zoom)

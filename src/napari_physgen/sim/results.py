@@ -100,14 +100,14 @@ class Patterns:
         return replace(self, phases=np.angle(np.exp(1j * phases)), figures=())
 
     def illumination(self, shape: tuple[int, int], zoom: float = 1) -> NDArray[np.float32]:
-        """Patterns as frames (angle * phase, zoom * y, zoom * x), angle slowest, for a raw `shape`."""
+        """Return the patterns as frames (angle * phase, zoom * y, zoom * x) for a raw `shape`.
+
+        The angle is slowest, whatever `order` says.
+        """
         step = self.pixel_size_nm / 1000
-        y, x = (
-            ((np.arange(round(n * zoom)) + 0.5) / zoom - 0.5) * step for n in shape
-        )
+        y, x = (((np.arange(round(n * zoom)) + 0.5) / zoom - 0.5) * step for n in shape)
         carrier = (
-            self.wavevectors[:, 0, None, None] * y[:, None]
-            + self.wavevectors[:, 1, None, None] * x
+            self.wavevectors[:, 0, None, None] * y[:, None] + self.wavevectors[:, 1, None, None] * x
         )
         phase = 2 * np.pi * carrier[:, None] + self.phases[:, :, None, None]
         frames = 1 + self.modulation[:, None, None, None] * np.cos(phase)
@@ -159,10 +159,10 @@ class Reconstruction:
     @property
     def zoom(self) -> float:
         """Result pixels per raw pixel."""
-        return self.image.shape[-1] / self.widefield.shape[-1]
+        return float(self.image.shape[-1] / self.widefield.shape[-1])
 
     def outputs(self) -> list[Output]:
-        """The image first, then what helps to judge it (hidden at first)."""
+        """Return the image, then what helps to judge it (hidden at first)."""
         outputs = [Output("SIM", self.image, zoom=self.zoom, display={"colormap": "inferno"})]
         if self.std is not None:
             outputs.append(_hidden("std", self.std, self.zoom, "magma"))

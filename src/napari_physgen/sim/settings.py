@@ -64,7 +64,7 @@ class SimSettings(Settings):
     excitation_na: float | None = setting(
         None,
         title="Excitation NA",
-        description="Aperture used by the two beams; with it the pattern period is known in advance.",
+        description="Aperture used by the two beams; gives the pattern period in advance.",
         advanced=True,
         gt=0,
         le=1.7,
@@ -72,13 +72,15 @@ class SimSettings(Settings):
     otf: Path | None = setting(
         None,
         title="Measured OTF",
-        description="TIFF or MRC file with the measured OTF (radial or 2-D); empty: ideal, damping fitted.",
+        description="TIFF or MRC file with the measured OTF (radial or 2-D); "
+        "empty: ideal, damping fitted.",
         advanced=True,
     )
     otf_damping: float | None = setting(
         None,
         title="OTF damping",
-        description="Value of the OTF relative to the ideal one at cutoff (1 = ideal); empty: fitted.",
+        description="Value of the OTF relative to the ideal one at cutoff (1 = ideal); "
+        "empty: fitted.",
         advanced=True,
         gt=0,
         le=1,
@@ -138,9 +140,7 @@ class SimSettings(Settings):
         ge=1,
         le=8,
     )
-    seed: int = setting(
-        0, title="Seed", description="Same seed, same result.", advanced=True, ge=0
-    )
+    seed: int = setting(0, title="Seed", description="Same seed, same result.", advanced=True, ge=0)
     device: Literal["auto", "cpu", "cuda", "mps"] = setting(
         "auto", title="Device", description="Where to compute.", advanced=True
     )

@@ -4,9 +4,9 @@
 
 on native camera pixels, with Poisson-Gaussian weights w, local noise sigma, the Frobenius norm
 of the Hessian (Lefkimmiatis et al., IEEE TIP 21, 983, 2012), rho = s softplus(u), s the local
-brightness. lambda is where the held-out chi2 has its minimum. Gains of the angles are fitted along; phases,
-modulation and shifts only at the end, slowly, and only if the held-out chi2 agrees: early on
-they would absorb errors of the image.
+brightness. lambda is where the held-out chi2 has its minimum. Gains and shifts of the angles are
+fitted along; phases and modulation only at the end, slowly, and only if the held-out chi2 agrees:
+early on they would absorb errors of the image.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_physgen.backend.fit import HeldOut, fit
+from napari_physgen.backend.job import Command, Tune
 from napari_physgen.sim.measurement import image_preview
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Scene(nn.Module):
         Local brightness s > 0 (y, x) on the fine canvas, grey levels.
     """
 
+    brightness: Tensor
+
     def __init__(self, operator: SimOperator, start: Tensor, brightness: Tensor) -> None:
         super().__init__()
         self.operator = operator
@@ -94,15 +97,22 @@ def first_guess(
 ) -> Scene:
     """Return a scene that starts from the widefield image or a sharper guess (fine field).
 
-    The brightness map is the smoothed widefield image, bounded from below so that
-    dark pixels can still light up.
+    The guess may not be darker than 1/50 of the local brightness: from 0 it could not rise.
     """
     canvas = operator.canvas
-    wide = enlarged(canvas, measurement.frames.mean((0, 1)))
-    floor = max(0.1 * measurement.level, 0.5 * measurement.noise)
-    brightness = 2 * wide.clamp_min(floor)
+    brightness = local_brightness(canvas, measurement)
+    wide = enlarged(canvas, measurement.widefield)
     start = wide if sharp is None else canvas.pad(sharp, canvas.zoom)
     return Scene(operator, start.clamp_min(0.02 * brightness), brightness)
+
+
+def local_brightness(canvas: Canvas, measurement: Measurement) -> Tensor:
+    """Return twice the widefield image on the fine canvas (y, x), bounded from below.
+
+    The bound lets dark pixels light up.
+    """
+    floor = max(0.1 * measurement.level, 0.5 * measurement.noise)
+    return 2 * enlarged(canvas, measurement.widefield).clamp_min(floor)
 
 
 def enlarged(canvas: Canvas, field: Tensor) -> Tensor:
@@ -151,7 +161,8 @@ def solve(scene: Scene, measurement: Measurement, settings: SimSettings) -> Job[
     scene.operator.free_patterns(False)
     short = settings.iterations < APPROACH + POLISH
     result = yield from fitter.fit(settings.iterations // 2 if short else APPROACH)
-    if settings.regularisation is None and not result.stopped and not short:
+    chosen = settings.regularisation is not None or fitter.tuned
+    if not (chosen or result.stopped or short):
         result = yield from _choose_weight(fitter)
     if not result.stopped:
         scene.operator.free_patterns(True)
@@ -165,7 +176,7 @@ def _choose_weight(fitter: Fitter) -> Job[FitResult]:
     """Try lambda at factors of 2 around the typical one until the held-out chi2 has a minimum.
 
     Leaves the fitter at the minimum of the parabola through the three lowest points and the
-    scene at the best state. A value tuned by the user ends the search.
+    scene at the best state. A stop or a value tuned by the user ends the search.
     """
     begin = fitter.state()
     trials: dict[int, float] = {}
@@ -176,16 +187,18 @@ def _choose_weight(fitter: Fitter) -> Job[FitResult]:
         fitter.restore(begin)
         fitter.weight = TYPICAL * 2.0**octave
         result = yield from fitter.fit(PROBE)
+        if result.best_score < best[0]:
+            best = (result.best_score, fitter.state())
         if result.stopped or fitter.tuned:
-            return result
+            break
         trials[octave] = result.best_score
-        best = min(best, (result.best_score, fitter.state()), key=lambda trial: trial[0])
         lowest = min(trials, key=lambda o: trials[o])
         if not ahead and lowest in (min(trials), max(trials)) and abs(lowest) < WIDEST:
             ahead.append(lowest + (1 if lowest == max(trials) else -1))
     fitter.restore(best[1])
-    fitter.weight = TYPICAL * 2.0 ** lowest_point(trials)
-    return result
+    if not fitter.tuned and trials:
+        fitter.weight = TYPICAL * 2.0 ** lowest_point(trials)
+    return replace(result, best_score=best[0])
 
 
 def lowest_point(trials: Mapping[int, float]) -> float:
@@ -231,9 +244,7 @@ class Fitter:
             for name, parameter in self._scene.named_parameters():
                 parameter.copy_(state[name])
 
-    def fit(
-        self, steps: int, *, polish: bool = False, keep_best: bool = True
-    ) -> Job[FitResult]:
+    def fit(self, steps: int, *, polish: bool = False, keep_best: bool = True) -> Job[FitResult]:
         """Run the shared fit loop; to polish, with shrinking steps.
 
         With `keep_best` the scene ends with the best held-out chi2, else where the steps end.
@@ -257,11 +268,10 @@ class Fitter:
             message=self._message,
             held_out=HeldOut(self._score, every=10) if keep_best else None,
             preview=lambda: image_preview(scene.image(), operator.canvas.zoom),
-            on_tune=self._tune,
         )
         before = self.done
         self._total = max(self._total, before + steps)
-        command = None
+        command: Command | None = None
         while True:
             try:
                 progress = job.send(command)
@@ -270,6 +280,9 @@ class Fitter:
                 return result
             self.done = before + progress.step
             command = yield replace(progress, step=self.done, total=self._total)
+            # Here, not in `fit`: what comes with the last step must reach the next fit.
+            if isinstance(command, Tune):
+                self._tune(command.changes)
 
     def _loss(self, model: nn.Module, _: int) -> Tensor:
         rho, predicted = model()

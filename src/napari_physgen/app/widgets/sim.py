@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from napari_physgen.app.inputs import (
-    WHOLE,
-    Layout,
-    find_frames,
-    guess_layout,
-    pixel_size_nm,
-    read_frames,
-    visible_region,
-)
-from napari_physgen.app.job_panel import JobPanel, Task
+from napari_physgen.app.frames import Layout, find_frames, guess_layout, read_frames
+from napari_physgen.app.inputs import WHOLE, pixel_size_nm, visible_region
+from napari_physgen.app.job_panel import JobPanel, Task, breathe
 from napari_physgen.app.result_bar import Kept
-from napari_physgen.app.results import make_layer
+from napari_physgen.app.results import KEY
+from napari_physgen.app.side_view import SideView
 from napari_physgen.errors import UserError
 from napari_physgen.sim.settings import SimSettings
 
@@ -46,6 +40,15 @@ OPTICS = (
     "camera_gain",
 )
 PREVIEW_ITERATIONS = 60
+PREVIEW = " preview"
+PEAKS = (
+    "<p>Peaks: how far the pattern of each angle stands out from the background in the "
+    "spectrum. From 5 on it is safe.</p>"
+)
+MISFIT = (
+    "<p>How far the image is from explaining camera pixels that it was not fitted to, "
+    "in units of their noise: 1 is as good as it gets.</p>"
+)
 OUTDATED = "input or settings changed since: Estimate again, or Run will do it"
 
 
@@ -82,7 +85,9 @@ class ReconstructSim(JobPanel):
     def __init__(self, napari_viewer: ViewerModel) -> None:
         # An estimate, what it belongs to, and the array itself, so that no other takes its id.
         self._patterns: tuple[tuple[Any, ...], Patterns, Any] | None = None
+        self.side = SideView(napari_viewer)
         super().__init__(napari_viewer)
+        self.curves_plot.setToolTip(MISFIT)
         napari_viewer.dims.events.point.connect(self._describe)
 
     def add_steps(self, layout: QVBoxLayout) -> None:
@@ -92,6 +97,7 @@ class ReconstructSim(JobPanel):
             "1  Patterns",
             {"Estimate": (self.estimate, "Find the illumination pattern and say if it is safe.")},
         )
+        self.verdict.setToolTip(PEAKS)
         self.step(
             layout,
             "2  Image",
@@ -184,16 +190,39 @@ class ReconstructSim(JobPanel):
         self.launch(task)
 
     def _show_patterns(self, task: Task, patterns: Patterns) -> None:
-        """Make layers of an estimate and bring a new spectrum into view."""
-        added = self.show_results(task, patterns, None, _names(patterns))
-        for layer in added:
-            layer.visible = layer.ndim == 2  # not the illumination, it would cover the source
-        if added:
+        """Make layers of an estimate and bring the spectrum into view."""
+        self.show_results(task, patterns.outputs(), None, renewed=_names(patterns))
+        pictures = self._beside(task.source)
+        for layer in pictures:
+            layer.visible = True
+        if pictures:
             self.viewer.layers.selection.active = task.source
-            self.viewer.reset_view()
+            self.side.look([task.source, *pictures])
+
+    def _look_at(self, source: Layer) -> None:
+        """Hide the spectrum and return to the source, where the image will be."""
+        for layer in self._beside(source):
+            layer.visible = False
+        for layer in self.viewer.layers:
+            if KEY in layer.metadata and layer.name == f"{source.name} SIM{PREVIEW}":
+                layer.visible = False  # it would stay behind under the new image
+        self.side.back()
+
+    def _beside(self, source: Layer) -> list[Layer]:
+        """Return the spectrum and its circles, which lie beside the source."""
+        if self._patterns is None:
+            return []
+        names = {
+            f"{source.name} {output.name}"
+            for output in self._patterns[1].outputs()
+            if output.offset is not None
+        }
+        return [x for x in self.viewer.layers if x.name in names and KEY in x.metadata]
 
     def preview(self) -> None:
         """Reconstruct the visible part, quickly."""
+        self._look_at(self.source())
+        breathe()  # the canvas says what is visible when it draws
         region = visible_region(self.source())
         layer, frames, settings, _ = self._read(region)
         origin = region[0].start, region[1].start
@@ -206,20 +235,16 @@ class ReconstructSim(JobPanel):
             patterns = patterns.cropped(*origin)
 
         def done(result: Reconstruction, record: Record | None) -> str:
-            shown = make_layer(
-                result.outputs()[0],
-                layer,
-                origin=origin,
-                suffix=" preview",
-                record=record.to_dict() if record else None,
-            )
-            if shown.name in self.viewer.layers:
-                self.viewer.layers.remove(shown.name)
-            self.viewer.layers.insert(self.viewer.layers.index(layer) + 1, shown)
+            image = result.outputs()[0]
+            earlier = f"{layer.name} {image.name}{PREVIEW}"
+            if earlier in self.viewer.layers:
+                self.viewer.layers.remove(earlier)
+            self.show_results(task, [image], record, suffix=PREVIEW)
             return f"Preview of {frames.shape[1]} x {frames.shape[2]} px. {result.summary}"
 
         job = self._job(layer, frames, settings, patterns)
-        self.launch(Task(job, layer, settings, done, origin))
+        task = Task(job, layer, settings, done, origin)
+        self.launch(task)
 
     def run(self) -> None:
         """Reconstruct the whole image."""
@@ -234,7 +259,7 @@ class ReconstructSim(JobPanel):
                 self._patterns = key, result.patterns, layer.data
                 pictures = _names(result.patterns)
                 self._describe()
-            self.show_results(task, result, record, pictures)
+            self.show_results(task, result.outputs(), record, renewed=pictures)
             if record is not None:
                 name = f"{layer.name} {layout.place}".strip()
                 self.results.keep(Kept(name, result.outputs(), settings.pixel_size_nm, record))
@@ -242,6 +267,7 @@ class ReconstructSim(JobPanel):
 
         job = self._job(layer, frames, settings, self._known_patterns(layer))
         task = Task(job, layer, settings, done)
+        self._look_at(layer)
         self.launch(task)
 
     def _job(self, layer: Layer, frames: Any, settings: SimSettings, patterns: Any) -> Any:

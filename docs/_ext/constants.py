@@ -1,0 +1,44 @@
+"""Numbers that the method page quotes, read from the modules that use them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+NAMES = {
+    "approach": "sim.variational:APPROACH",
+    "certain": "sim._joint:CERTAIN",
+    "channels": "sim.pinn:CHANNELS",
+    "folds": "sim.pinn:FOLDS",
+    "guard": "physics.noise:GUARD",
+    "held_out": "sim.measurement:HELD_OUT",
+    "helped": "sim._joint:HELPED",
+    "knots": "sim.forward:KNOT_SPACING",
+    "margin": "sim.reconstruct:MARGIN",
+    "notch": "sim._bands:NOTCH",
+    "notch_strength": "sim.wiener:NOTCH_STRENGTH",
+    "paper_channels": "sim.paper:CHANNELS",
+    "paper_steps": "sim.paper:STEPS",
+    "polish": "sim.variational:POLISH",
+    "probe": "sim.variational:PROBE",
+    "refit": "sim.pinn:REFIT",
+    "steps": "sim.pinn:STEPS",
+    "typical": "sim.variational:TYPICAL",
+}
+
+
+def constants() -> dict[str, str]:
+    """Return them as text, by the name that stands in double braces on the page."""
+    from napari_physgen.sim.settings import SimSettings
+
+    values = {name: _read(place) for name, place in NAMES.items()}
+    values["held_out"] = f"{float(values['held_out']):.0%}"
+    return values | {"members": str(SimSettings.model_fields["members"].default)}
+
+
+def _read(place: str) -> str:
+    # import_module, not attributes: sim.reconstruct is also the name of the job.
+    module, _, name = place.partition(":")
+    value = getattr(import_module(f"napari_physgen.{module}"), name)
+    if isinstance(value, tuple):
+        return ", ".join(str(part) for part in value)
+    return f"{value:g}"

@@ -1,0 +1,117 @@
+"""Directives for what the code already says: tables of settings and command line help."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+import annotated_types
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.util.docutils import SphinxDirective
+
+from napari_physgen.settings import describe
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+    from sphinx.application import Sphinx
+
+    from napari_physgen.settings import Settings
+
+COLUMNS = ("Setting", "Name in files", "Unit", "Values", "Default", "While running", "What it is")
+WIDTHS = (13, 15, 7, 15, 11, 9, 30)
+BOUNDS = (
+    (annotated_types.Gt, "gt", "> {:g}"),
+    (annotated_types.Ge, "ge", "≥ {:g}"),
+    (annotated_types.Lt, "lt", "< {:g}"),
+    (annotated_types.Le, "le", "≤ {:g}"),
+)
+KINDS = {"int": "whole number", "float": "number", "str": "text", "bool": "yes or no"}
+
+
+def rows(model: type[Settings], advanced: bool | None = None) -> list[tuple[str, ...]]:
+    """Return one row per setting, in Markdown; `advanced` keeps only these or only the others."""
+    found = []
+    for name, field in model.model_fields.items():
+        about = describe(name, field)
+        if advanced is None or about.advanced is advanced:
+            tunable = "can change" if about.tunable else ""
+            cells = (_values(field), _default(field), tunable, about.text)
+            found.append((about.title, f"`{name}`", about.unit, *cells))
+    return found
+
+
+def _values(field: FieldInfo) -> str:
+    """Return the choices, or the kind of value and its bounds."""
+    kinds = [k for k in get_args(field.annotation) or (field.annotation,) if k is not NoneType]
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in kinds)
+    names = [KINDS.get(kind.__name__, "file") for kind in kinds]
+    bounds = [
+        text.format(getattr(item, key))
+        for item in field.metadata
+        for kind, key, text in BOUNDS
+        if isinstance(item, kind)
+    ]
+    return ", ".join([" or ".join(names), *bounds])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "*must be given*"
+    return "*empty*" if field.default is None else f"`{field.default}`"
+
+
+def help_text(*command: str, width: int = 88) -> str:
+    """Return what ``napari-physgen COMMAND --help`` prints."""
+    from rich.console import Console
+
+    from napari_physgen.cli import app
+
+    page = io.StringIO()
+    app.help_print(list(command), console=Console(file=page, width=width, no_color=True))
+    return "\n".join(line.rstrip() for line in page.getvalue().strip().splitlines())
+
+
+class SettingsTable(SphinxDirective):
+    """``{settings-table} module:Model`` with ``:advanced: yes | no`` to show a part."""
+
+    required_arguments = 1
+    option_spec = {"advanced": lambda word: {"yes": True, "no": False}[word]}  # noqa: RUF012
+
+    def run(self) -> list[nodes.Node]:
+        module, _, name = self.arguments[0].partition(":")
+        model = getattr(importlib.import_module(module), name)
+        return [self._table([COLUMNS, *rows(model, self.options.get("advanced"))])]
+
+    def _table(self, lines: list[tuple[str, ...]]) -> nodes.Node:
+        group = nodes.tgroup("", *(nodes.colspec(colwidth=w) for w in WIDTHS), cols=len(WIDTHS))
+        group += nodes.thead("", self._row(lines[0]))
+        group += nodes.tbody("", *(self._row(line) for line in lines[1:]))
+        return nodes.table("", group, classes=["settings"])
+
+    def _row(self, cells: tuple[str, ...]) -> nodes.row:
+        return nodes.row("", *(nodes.entry("", *self._parsed(cell)) for cell in cells))
+
+    def _parsed(self, markdown: str) -> list[nodes.Node]:
+        parent = nodes.Element()
+        self.state.nested_parse(StringList([markdown], self.get_source_info()[0]), 0, parent)
+        return list(parent.children)
+
+
+class CommandHelp(SphinxDirective):
+    """``{command-help} sim``: the help page of a command, of all of them without argument."""
+
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        text = help_text(*self.arguments)
+        return [nodes.literal_block(text, text, language="text")]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("settings-table", SettingsTable)
+    app.add_directive("command-help", CommandHelp)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,175 @@
+"""The pages say what the code does: tables, help, quoted messages, code blocks and links."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import napari_physgen
+from napari_physgen.sim import SimSettings
+
+PACKAGE = Path(napari_physgen.__file__).parent
+ROOT = PACKAGE.parents[1]
+DOCS = ROOT / "docs"
+pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="installed wheel")
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")]) if DOCS.is_dir() else []
+PAGES = [page for page in PAGES if "_build" not in page.parts]
+
+TUTORIAL = DOCS / "tutorials" / "sim.md"
+METHOD = DOCS / "methods" / "sim.md"
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+
+
+@pytest.fixture
+def extension(monkeypatch):
+    """Import a module of docs/_ext."""
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(str(DOCS / "_ext"))
+
+    def load(name):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        return importlib.import_module(name)
+
+    return load
+
+
+def test_the_tables_of_settings_have_a_row_for_every_field(extension):
+    rows = extension("generated").rows
+    names = [f"`{name}`" for name in SimSettings.model_fields]
+    assert [row[1] for row in rows(SimSettings)] == names
+    shown = [row[1] for part in (False, True) for row in rows(SimSettings, part)]
+    assert sorted(shown) == sorted(names)
+    page = (DOCS / "reference" / "sim_settings.md").read_text("utf-8")
+    assert re.findall(r":advanced: (\w+)", page) == ["no", "yes"]
+
+
+def test_the_tables_tell_unit_bounds_default_and_whether_a_setting_is_tunable(extension):
+    rows = {row[1]: row for row in extension("generated").rows(SimSettings)}
+    na, smooth, order = rows["`na`"], rows["`regularisation`"], rows["`order`"]
+    assert na[3:5] == ("number, > 0, ≤ 1.7", "*must be given*")
+    assert rows["`pixel_size_nm`"][2] == "nm"
+    assert smooth[4:6] == ("*empty*", "can change")
+    assert order[3:5] == ("`auto`, `angle-phase`, `phase-angle`", "`auto`")
+    assert rows["`seed`"][4] == "`0`"
+    assert all(row[0] and row[6] for row in rows.values())
+
+
+def test_the_help_pages_are_those_of_the_command_line(extension):
+    from napari_physgen.cli import app
+
+    page = (DOCS / "cli.md").read_text("utf-8")
+    documented = set(re.findall(r"^```\{command-help\} (\w+)$", page, re.M))
+    assert documented == {name for name in app if not name.startswith("-")}
+    text = extension("generated").help_text("sim")
+    missing = [
+        name for name in SimSettings.model_fields if f"--{name.replace('_', '-')}" not in text
+    ]
+    assert not missing
+
+
+def test_the_method_page_reads_its_numbers_from_the_code(extension):
+    from napari_physgen.sim.measurement import HELD_OUT
+
+    values = extension("constants").constants()
+    used = set(re.findall(r"\{\{ (\w+) \}\}", METHOD.read_text("utf-8")))
+    assert used == set(values)
+    assert values["held_out"] == f"{HELD_OUT:.0%}"
+
+
+def test_every_python_block_compiles():
+    blocks = [(page, block) for page in PAGES for block in python_blocks(page)]
+    assert len(blocks) >= 4
+    for page, block in blocks:
+        compile(block, name_of(page), "exec")
+
+
+@pytest.mark.parametrize("page", ["docs/api.md", "docs/tutorials/sim.md", "README.md"])
+def test_the_python_blocks_run_on_a_small_stack(page, tmp_path, monkeypatch):
+    """Each page from top to bottom, on a stack of the size of a crop, without the long stages."""
+    import tifffile
+
+    from napari_physgen.sim import simulate
+    from napari_physgen.sim.simulate import filaments
+
+    monkeypatch.chdir(tmp_path)
+    source = "\n".join(python_blocks(ROOT / page))
+    source = source.replace("(256, 256)", "(128, 128)")
+    source = source.replace("pixel_size_nm=86.67)", 'pixel_size_nm=86.67, method="wiener")')
+    assert source.count('method="wiener"') == 1
+    settings = SimSettings(na=1.4, wavelength_nm=525, pixel_size_nm=80)
+    raw = simulate(filaments((128, 128), seed=0), settings, photons=300, seed=0)
+    for name in re.findall(r'read_stack\("(.+?)"\)', source):
+        tifffile.imwrite(name, raw)
+    names: dict[str, object] = {}
+    exec(compile(source, page, "exec"), names)
+    assert names["result"].image.shape == (128, 128)
+
+
+def test_every_name_on_the_python_page_exists():
+    page = (DOCS / "api.md").read_text("utf-8")
+    names = re.findall(r"^\.\. (?:auto|py:)\w+:: (\S+)", page, re.M)
+    assert len(names) > 10
+    for name in names:
+        assert pkgutil.resolve_name(name).__doc__, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_to_files_and_headings_that_exist(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), f"{name_of(page)} links to {target}"
+        if anchor:
+            assert anchor in headings(file), f"{name_of(page)} links to {target}"
+
+
+def headings(page: Path) -> set[str]:
+    """Return the anchors of a page, as GitHub and MyST make them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@cache
+def sentences() -> list[str]:
+    """Return every text in the package, with … where values are filled in."""
+    found = []
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [p.value if isinstance(p, ast.Constant) else "…" for p in node.values]
+                found.append("".join(map(str, parts)).lower())
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value.lower())
+    return found
+
+
+def quoted_messages() -> list[str]:
+    """Return the messages in the first column of the tables of the troubleshooting section."""
+    section = TUTORIAL.read_text("utf-8").partition("## When something is wrong")[2]
+    return re.findall(r"^\| `([^`]+)` \|", section, re.M)
+
+
+@pytest.mark.parametrize("message", quoted_messages() if DOCS.is_dir() else [])
+def test_a_message_in_the_tutorial_occurs_in_the_code(message):
+    pieces = [re.escape(piece.strip().lower()) for piece in message.split("…") if piece.strip()]
+    # "usable: …" is put together from the kind of verdict and its reasons.
+    pieces = [piece for piece in pieces if piece != "usable:"]
+    pattern = re.compile(".*".join(pieces), re.S)
+    assert any(pattern.search(text) for text in sentences()), message
