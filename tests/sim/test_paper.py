@@ -43,9 +43,6 @@ def test_training_lowers_the_dissimilarity_and_finds_the_object(
     monkeypatch.setattr(paper, "CHANNELS", (8, 16, 32))
     rho, told = trained(measurement, network_steps=25)
     losses = [progress.metrics["loss"] for progress in told if "loss" in progress.metrics]
-        losses[::5],
-        compare(microscope().canvas.crop(rho, 2).numpy(), truth()[: 2 * SIDE, : 2 * SIDE]),
-    )
     assert losses[-1] < 0.5 * losses[0]
     field = microscope().canvas.crop(rho, 2).numpy()
     assert compare(field, truth()[: 2 * SIDE, : 2 * SIDE]).psnr > 22

@@ -77,7 +77,10 @@ class LiveCurves(QWidget):
         """Return the limits of the last half: the steep start would flatten all that follows."""
         tails = [y[len(y) // 2 :] for _, y in self.points.values()]
         values = [value for tail in tails for value in tail if math.isfinite(value)]
-        return (min(values), max(values)) if values else (0.0, 1.0)
+        if not values:
+            return 0.0, 1.0
+        low, high = min(values), max(values)
+        return low, high + (high - low) / 2  # some of the fall before, too
 
     def _prepare(self) -> None:
         if self._plot is None:

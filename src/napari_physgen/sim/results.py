@@ -70,7 +70,7 @@ class Patterns:
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """Per angle: period, direction, modulation, peak ratio."""
+        """Period, direction, modulation and peak ratio of each angle."""
         columns = {
             "period_nm": self.period_nm,
             "angle_deg": self.angles_deg,
