@@ -100,6 +100,17 @@ def test_four_axes_and_the_other_frame_order_give_the_same_image(
     np.testing.assert_array_equal(given.image, straight.image)
 
 
+def test_known_frames_are_sorted_by_angle_on_the_grid_of_the_result_with_mean_one() -> None:
+    settings = using(phases=4)
+    frames = np.broadcast_to(np.arange(1.0, 13.0)[:, None, None], (12, 64, 64))
+    straight = module.known_illumination(frames, (64, 64), "angle-phase", settings)
+    assert straight.shape == (12, 128, 128)
+    np.testing.assert_allclose(straight[:, 5, 9], np.arange(1, 13) / 6.5, rtol=1e-6)
+    sorted_frames = module.known_illumination(frames, (64, 64), "phase-angle", settings)
+    expected_order = np.array([1, 4, 7, 10, 2, 5, 8, 11, 3, 6, 9, 12])
+    np.testing.assert_allclose(sorted_frames[:, 5, 9], expected_order / 6.5, rtol=1e-6)
+
+
 def test_illumination_of_a_crop_is_the_crop_of_the_illumination() -> None:
     y, x = 7, 12
     for zoom in (1, 2, 4):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_physgen.app.widgets.sim import ReconstructSim
 
-SIZE = 192  # raw pixels along y and x: all stages in two minutes on two cores
+SIZE = 160  # raw pixels along y and x: all stages in two minutes on two cores
 
 
 def main(folder: str | Path = "demo") -> None:

@@ -51,9 +51,10 @@ def resolve_precision(name: Precision | Literal["auto"], device: torch.device) -
         fast = torch.cuda.is_bf16_supported()
     else:
         # Private, and the only way to ask; without the instructions bf16 is slower than float32.
-        fast = device.type == "cpu" and getattr(
-            torch.cpu, "_is_avx512_bf16_supported", lambda: False
-        )()
+        fast = (
+            device.type == "cpu"
+            and getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+        )
     return "bf16-mixed" if fast else "32-true"
 
 

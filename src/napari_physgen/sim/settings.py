@@ -102,7 +102,8 @@ class SimSettings(Settings):
     wiener: float | None = setting(
         None,
         title="Wiener constant",
-        description="Noise level of the quick image; empty: from the measured noise and the power of the object.",
+        description="Noise level of the quick image; "
+        "empty: from the measured noise and the power of the object.",
         advanced=True,
         gt=0,
         le=10,
