@@ -41,6 +41,12 @@ R = TypeVar("R")
 MARGIN = 10
 """Raw px around the field in which the object may continue: light from there reaches it."""
 
+LEAST_GAIN = 1e-4
+"""By how much a network must lower the held-out chi2 to be kept."""
+
+UNEXPLAINED = 1.5
+"""Held-out chi2 above which the frames hold more than the forward model explains."""
+
 
 @dataclass(frozen=True)
 class _Case:
@@ -236,7 +242,7 @@ def _solve(case: _Case, quick: Frames | None, device: torch.device) -> Job[Recon
     if refined is None:
         return finish(rho, None, "variational", f"Variational image, no network: stopped, {told}.")
     change = f"held-out misfit {solution.chi2:.4f} -> {refined.chi2:.4f} (1 = noise)"
-    if refined.chi2 < solution.chi2:
+    if refined.chi2 < solution.chi2 - LEAST_GAIN:
         kept = f"The network was kept: {change}."
         return finish(refined.rho, refined.std, "pinn", kept)
     dropped = f"The network did not help and was dropped: {change}."
@@ -262,6 +268,11 @@ class _Finish:
             chi2 = float(self.measurement.chi2(predicted))
         illumination, camera = self.case.illumination, self.case.camera
         metrics = {"chi2": chi2, "gain": camera.gain, "offset": camera.offset}
+        if chi2 > UNEXPLAINED and stage in ("variational", "pinn"):
+            words = (
+                f"{words} The misfit is well above noise: look at the residual before trusting "
+                "fine detail (polarisation, motion, a wrong OTF or wrong patterns)."
+            )
         if isinstance(illumination, Patterns):
             metrics["mcnr"] = mcnr(self.case.signal, illumination, camera)
             metrics |= illumination.metrics

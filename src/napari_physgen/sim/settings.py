@@ -118,9 +118,9 @@ class SimSettings(Settings):
         le=100,
     )
     iterations: int = setting(
-        250,
+        310,
         title="Iterations",
-        description="Most iterations of the variational image.",
+        description="Iterations of the variational image; finding the smoothness may add some.",
         advanced=True,
         ge=10,
         le=5000,

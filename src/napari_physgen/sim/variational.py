@@ -32,11 +32,16 @@ if TYPE_CHECKING:
     from napari_physgen.sim.measurement import Measurement
     from napari_physgen.sim.settings import SimSettings
 
-TYPICAL = 0.04
-"""Where the search for lambda starts; 0.02-0.06 was best on simulated filaments and reticula."""
+TYPICAL = 0.08
+"""Where the search for lambda starts; 0.04-0.2 was best on simulated filaments and reticula."""
 
-APPROACH, PROBE, POLISH = 70, 40, 80
-"""Iterations to come near, to compare values of lambda, and to finish with the best."""
+SMOOTHER = 2.0
+"""lambda over the one with the lowest held-out chi2. Camera pixels judge what the optics pass, less
+what lies beyond; this gained 0.1 dB on 18 simulated stacks of ER, actin and microtubules."""
+
+APPROACH, PROBE, POLISH, REFINE = 70, 40, 80, 40
+"""Iterations to come near, to compare values of lambda, to finish with the best one, and to
+refine the patterns."""
 
 WIDEST = 4
 """Most factors of 2 that lambda may move away from the typical one."""
@@ -159,17 +164,21 @@ def solve(scene: Scene, measurement: Measurement, settings: SimSettings) -> Job[
     """
     fitter = Fitter(scene, measurement, settings)
     scene.operator.free_patterns(False)
-    short = settings.iterations < APPROACH + POLISH
-    result = yield from fitter.fit(settings.iterations // 2 if short else APPROACH)
-    chosen = settings.regularisation is not None or fitter.tuned
-    if not (chosen or result.stopped or short):
+    share = min(settings.iterations / (APPROACH + POLISH + REFINE), 1)
+    result = yield from fitter.fit(round(share * APPROACH))
+    chosen = settings.regularisation is not None or fitter.tuned or share < 1
+    if not (chosen or result.stopped):
         result = yield from _choose_weight(fitter)
+    refine = round(share * REFINE)
+    if not result.stopped:
+        left = settings.iterations - fitter.done - refine
+        polish = max(left, round(share * POLISH))
+        result = yield from fitter.fit(polish, decay=True, keep_best=False)
     if not result.stopped:
         scene.operator.free_patterns(True)
-        left = settings.iterations - fitter.done
-        result = yield from fitter.fit(left if short else max(left, POLISH), polish=True)
+        result = yield from fitter.fit(refine, rate=0.2, decay=True)
     scene.requires_grad_(False)
-    return Solution(fitter.weight, result.best_score, result.stopped)
+    return Solution(fitter.weight, fitter.chi2(), result.stopped)
 
 
 def _choose_weight(fitter: Fitter) -> Job[FitResult]:
@@ -197,8 +206,8 @@ def _choose_weight(fitter: Fitter) -> Job[FitResult]:
             ahead.append(lowest + (1 if lowest == max(trials) else -1))
     fitter.restore(best[1])
     if not fitter.tuned and trials:
-        fitter.weight = TYPICAL * 2.0 ** lowest_point(trials)
-    return replace(result, best_score=best[0])
+        fitter.weight = SMOOTHER * TYPICAL * 2.0 ** lowest_point(trials)
+    return result
 
 
 def lowest_point(trials: Mapping[int, float]) -> float:
@@ -232,7 +241,7 @@ class Fitter:
         self._measurement = measurement
         canvas = scene.operator.canvas
         self._sigma = enlarged(canvas, measurement.variance.mean((0, 1)).sqrt())
-        self._total = max(settings.iterations, APPROACH + POLISH)
+        self._total = max(settings.iterations, APPROACH + POLISH + REFINE)
 
     def state(self) -> dict[str, Tensor]:
         """Return a copy of what is fitted."""
@@ -244,29 +253,45 @@ class Fitter:
             for name, parameter in self._scene.named_parameters():
                 parameter.copy_(state[name])
 
-    def fit(self, steps: int, *, polish: bool = False, keep_best: bool = True) -> Job[FitResult]:
-        """Run the shared fit loop; to polish, with shrinking steps.
+    def chi2(self) -> float:
+        """Return the held-out chi2 of the scene as it is."""
+        with torch.no_grad():
+            return float(self._measurement.chi2(self._scene()[1]))
 
-        With `keep_best` the scene ends with the best held-out chi2, else where the steps end.
+    def fit(
+        self, steps: int, *, rate: float = 1.0, decay: bool = False, keep_best: bool = True
+    ) -> Job[FitResult]:
+        """Run the shared fit loop.
+
+        Parameters
+        ----------
+        steps : int
+        rate : float
+            Factor on the step sizes of image and gains.
+        decay : bool
+            Whether the steps shrink to 0.
+        keep_best : bool
+            Whether the scene ends with the lowest held-out chi2, not where the steps end.
         """
         scene, operator = self._scene, self._scene.operator
         groups = [
-            {"params": [scene.u], "lr": 0.05},
-            {"params": [operator.log_gain], "lr": 0.01},
+            {"params": [scene.u], "lr": 0.05 * rate},
+            {"params": [operator.log_gain], "lr": 0.01 * rate},
             {"params": [operator.mixing], "lr": 1e-3},
-            {"params": [operator.shift], "lr": 5e-3},
+            {"params": [operator.shift], "lr": 5e-3 * rate},
         ]
         optimizer = torch.optim.Adam(groups)
-        decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if polish else None
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if decay else None
         job = fit(
             scene,
             self._loss,
             optimizer=optimizer,
-            schedule=decay,
+            schedule=schedule,
             steps=steps,
             device=scene.u.device,
             message=self._message,
             held_out=HeldOut(self._score, every=10) if keep_best else None,
+            metrics=None if keep_best else self._watch,
             preview=lambda: image_preview(scene.image(), operator.canvas.zoom),
         )
         before = self.done
@@ -292,6 +317,9 @@ class Fitter:
 
     def _score(self, model: nn.Module) -> Tensor:
         return self._measurement.chi2(model()[1])
+
+    def _watch(self) -> dict[str, float]:
+        return {"held-out": self.chi2()} if self.done % 10 == 0 else {}
 
     def _tune(self, changes: Mapping[str, Any]) -> None:
         if changes.get("regularisation") is not None:
