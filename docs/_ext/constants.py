@@ -20,7 +20,9 @@ NAMES = {
     "paper_steps": "sim.paper:STEPS",
     "polish": "sim.variational:POLISH",
     "probe": "sim.variational:PROBE",
+    "refine": "sim.variational:REFINE",
     "refit": "sim.pinn:REFIT",
+    "smoother": "sim.variational:SMOOTHER",
     "steps": "sim.pinn:STEPS",
     "typical": "sim.variational:TYPICAL",
 }

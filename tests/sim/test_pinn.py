@@ -14,7 +14,8 @@ from napari_physgen.backend.job import Progress, Stop
 from napari_physgen.sim import pinn
 from napari_physgen.sim.measurement import Measurement
 from napari_physgen.sim.pinn import FOLDS, Refinement, refine
-from napari_physgen.sim.variational import Scene, Solution, first_guess, solve
+from napari_physgen.sim.scene import Scene, first_guess
+from napari_physgen.sim.variational import Solution, solve
 
 QUICK = SETTINGS.model_copy(update={"network_steps": 10})
 

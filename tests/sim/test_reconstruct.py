@@ -18,6 +18,7 @@ from napari_physgen.backend import run
 from napari_physgen.backend.job import Command, Progress, Stop, Tune
 from napari_physgen.metrics.image import compare, match_blur
 from napari_physgen.sim import Patterns, Reconstruction, SimSettings, pinn, reconstruct
+from napari_physgen.sim.illumination import known_illumination
 from napari_physgen.sim.pinn import Refinement
 
 module = importlib.import_module("napari_physgen.sim.reconstruct")
@@ -103,10 +104,10 @@ def test_four_axes_and_the_other_frame_order_give_the_same_image(
 def test_known_frames_are_sorted_by_angle_on_the_grid_of_the_result_with_mean_one() -> None:
     settings = using(phases=4)
     frames = np.broadcast_to(np.arange(1.0, 13.0)[:, None, None], (12, 64, 64))
-    straight = module.known_illumination(frames, (64, 64), "angle-phase", settings)
+    straight = known_illumination(frames, (64, 64), "angle-phase", settings)
     assert straight.shape == (12, 128, 128)
     np.testing.assert_allclose(straight[:, 5, 9], np.arange(1, 13) / 6.5, rtol=1e-6)
-    sorted_frames = module.known_illumination(frames, (64, 64), "phase-angle", settings)
+    sorted_frames = known_illumination(frames, (64, 64), "phase-angle", settings)
     expected_order = np.array([1, 4, 7, 10, 2, 5, 8, 11, 3, 6, 9, 12])
     np.testing.assert_allclose(sorted_frames[:, 5, 9], expected_order / 6.5, rtol=1e-6)
 

@@ -15,19 +15,15 @@ from napari_physgen.backend.job import Progress, Stop, Tune
 from napari_physgen.sim import SimSettings, variational
 from napari_physgen.sim.forward import SimOperator
 from napari_physgen.sim.measurement import Measurement
-from napari_physgen.sim.variational import (
+from napari_physgen.sim.scene import (
     GAIN_SPREAD,
     GAIN_STEP,
-    TYPICAL,
-    Fitter,
-    Solution,
     curvature,
     first_guess,
     inverse_softplus,
-    lowest_point,
     roughness,
-    solve,
 )
+from napari_physgen.sim.variational import TYPICAL, Fitter, Solution, lowest_point, solve
 
 LONG = SETTINGS.model_copy(update={"iterations": 190, "regularisation": None})
 

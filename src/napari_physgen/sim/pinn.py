@@ -27,7 +27,8 @@ from napari_physgen.backend import generator, resolve_precision
 from napari_physgen.backend.fit import HeldOut, fit
 from napari_physgen.networks.unet import UNet
 from napari_physgen.sim.measurement import image_preview
-from napari_physgen.sim.variational import Fitter, Scene, enlarged, local_brightness
+from napari_physgen.sim.scene import Scene, enlarged, local_brightness
+from napari_physgen.sim.variational import Fitter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,6 +15,7 @@ from napari_physgen.physics.noise import estimate_camera
 from napari_physgen.physics.optics import TYPICAL_DAMPING, Otf
 from napari_physgen.sim.detection import detection_otf
 from napari_physgen.sim.forward import Canvas, SimOperator
+from napari_physgen.sim.illumination import check_patterns, known_illumination
 from napari_physgen.sim.ingest import ingest
 from napari_physgen.sim.measurement import Measurement, image_preview
 from napari_physgen.sim.paper import train_paper_network
@@ -22,7 +23,8 @@ from napari_physgen.sim.patterns import estimate_patterns
 from napari_physgen.sim.pinn import refine
 from napari_physgen.sim.quality import mcnr
 from napari_physgen.sim.results import Patterns, Reconstruction
-from napari_physgen.sim.variational import first_guess, solve
+from napari_physgen.sim.scene import first_guess
+from napari_physgen.sim.variational import solve
 from napari_physgen.sim.wiener import wiener
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ def reconstruct(
         job = _overheard(estimate_patterns(raw, settings, measured), settings)
         patterns, settings, stopped = yield from job
     if isinstance(patterns, Patterns):
-        _check_patterns(patterns, settings)
+        check_patterns(patterns, settings)
         order = patterns.order
         illumination: Patterns | Frames = patterns
         damping = patterns.otf_damping
@@ -172,46 +174,6 @@ def _overheard(job: Job[R], settings: SimSettings) -> Job[tuple[R, SimSettings, 
 def _shown(quick: Frames, zoom: int) -> Job[None]:
     """Show the Wiener image."""
     yield Progress(1, 1, "Wiener", preview=lambda: image_preview(torch.from_numpy(quick), zoom))
-
-
-def _check_patterns(patterns: Patterns, settings: SimSettings) -> None:
-    if patterns.phases.shape != (settings.angles, settings.phases):
-        angles, phases = patterns.phases.shape
-        raise UserError(
-            f"The patterns are those of {angles} angles x {phases} phases, but the settings say "
-            f"{settings.angles} x {settings.phases}: estimate the patterns again."
-        )
-
-
-def known_illumination(
-    frames: ArrayLike, shape: tuple[int, int], order: str, settings: SimSettings
-) -> Frames:
-    """Return known illumination (frame, y, x), angle slowest, on the result's grid, mean 1.
-
-    Raises
-    ------
-    UserError
-        If their number or size does not fit the raw frames.
-    """
-    array = np.asarray(frames, np.float32)
-    fine = shape[0] * settings.zoom, shape[1] * settings.zoom
-    if array.ndim == 4:
-        array = array.reshape(-1, *array.shape[2:])
-    if array.ndim != 3 or len(array) != settings.frames or array.shape[1:] not in (shape, fine):
-        raise UserError(
-            f"The illumination has the shape {array.shape}, but {settings.frames} frames of "
-            f"{fine[0]} x {fine[1]} pixels (the result) or {shape[0]} x {shape[1]} (the raw "
-            "frames) are needed."
-        )
-    if not np.isfinite(array).all() or array.min() < 0 or array.max() <= 0:
-        raise UserError("The illumination must be finite and 0 or more everywhere.")
-    if order == "phase-angle":
-        array = array.reshape(settings.phases, settings.angles, *array.shape[1:])
-        array = array.swapaxes(0, 1).reshape(settings.frames, *array.shape[2:])
-    if array.shape[1:] != fine:
-        tensor = torch.from_numpy(array)[None]
-        array = torch.nn.functional.interpolate(tensor, size=fine, mode="bilinear")[0].numpy()
-    return np.asarray(array / array.mean())
 
 
 def _solve(case: _Case, quick: Frames | None, device: torch.device) -> Job[Reconstruction]:

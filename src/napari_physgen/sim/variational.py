@@ -4,7 +4,7 @@
 
 on native camera pixels, with Poisson-Gaussian weights w, local noise sigma, the Frobenius norm
 of the Hessian (Lefkimmiatis et al., IEEE TIP 21, 983, 2012), rho = s softplus(u), s the local
-brightness. lambda is where the held-out chi2 has its minimum. Gains and shifts of the angles are
+brightness. lambda follows from the minimum of the held-out chi2. Gains and shifts of the angles are
 fitted along; phases and modulation only at the end, slowly, and only if the held-out chi2 agrees:
 early on they would absorb errors of the image.
 """
@@ -15,21 +15,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
 from napari_physgen.backend.fit import HeldOut, fit
 from napari_physgen.backend.job import Command, Tune
 from napari_physgen.sim.measurement import image_preview
+from napari_physgen.sim.scene import EDGE, curvature, enlarged, roughness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from torch import Tensor, nn
+
     from napari_physgen.backend import Job
     from napari_physgen.backend.fit import FitResult
-    from napari_physgen.sim.forward import Canvas, SimOperator
     from napari_physgen.sim.measurement import Measurement
+    from napari_physgen.sim.scene import Scene
     from napari_physgen.sim.settings import SimSettings
 
 TYPICAL = 0.08
@@ -46,47 +47,6 @@ refine the patterns."""
 WIDEST = 4
 """Most factors of 2 that lambda may move away from the typical one."""
 
-GAIN_SPREAD, GAIN_STEP = 0.5, 0.05
-"""Prior standard deviation of the logarithm of the gain and of its steps between knots."""
-
-EDGE = 1e-3
-"""Curvatures below this share of the local brightness count quadratically."""
-
-
-class Scene(nn.Module):
-    """An object under the microscope: the image, the operator and how they are penalised.
-
-    Parameters
-    ----------
-    operator : SimOperator
-    start : torch.Tensor
-        First guess of the object (y, x) on the fine canvas, grey levels.
-    brightness : torch.Tensor
-        Local brightness s > 0 (y, x) on the fine canvas, grey levels.
-    """
-
-    brightness: Tensor
-
-    def __init__(self, operator: SimOperator, start: Tensor, brightness: Tensor) -> None:
-        super().__init__()
-        self.operator = operator
-        self.register_buffer("brightness", brightness)
-        self.u = nn.Parameter(inverse_softplus(start / brightness))
-
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Return the object (y, x) and the frames (angle, phase, y, x) it would give."""
-        rho = self.rho()
-        return rho, self.operator(rho)
-
-    def rho(self) -> Tensor:
-        """Return the object on the fine canvas, grey levels."""
-        return self.brightness * functional.softplus(self.u)
-
-    def image(self) -> Tensor:
-        """Return the object within the camera's field, (zoom * y, zoom * x)."""
-        canvas = self.operator.canvas
-        return canvas.crop(self.rho().detach(), canvas.zoom)
-
 
 @dataclass(frozen=True)
 class Solution:
@@ -95,56 +55,6 @@ class Solution:
     regularisation: float
     chi2: float
     stopped: bool
-
-
-def first_guess(
-    operator: SimOperator, measurement: Measurement, sharp: Tensor | None = None
-) -> Scene:
-    """Return a scene that starts from the widefield image or a sharper guess (fine field).
-
-    The guess may not be darker than 1/50 of the local brightness: from 0 it could not rise.
-    """
-    canvas = operator.canvas
-    brightness = local_brightness(canvas, measurement)
-    wide = enlarged(canvas, measurement.widefield)
-    start = wide if sharp is None else canvas.pad(sharp, canvas.zoom)
-    return Scene(operator, start.clamp_min(0.02 * brightness), brightness)
-
-
-def local_brightness(canvas: Canvas, measurement: Measurement) -> Tensor:
-    """Return twice the widefield image on the fine canvas (y, x), bounded from below.
-
-    The bound lets dark pixels light up.
-    """
-    floor = max(0.1 * measurement.level, 0.5 * measurement.noise)
-    return 2 * enlarged(canvas, measurement.widefield).clamp_min(floor)
-
-
-def enlarged(canvas: Canvas, field: Tensor) -> Tensor:
-    """Return a raw field (y, x) interpolated onto the fine canvas."""
-    padded = canvas.pad(field)[None, None]
-    return functional.interpolate(padded, scale_factor=canvas.zoom, mode="bilinear")[0, 0]
-
-
-def curvature(image: Tensor, softness: Tensor, sigma: Tensor) -> Tensor:
-    """Return the sum over (y, x) of |Hessian| / sigma.
-
-    `softness` (y, x) rounds the norm off at 0; `sigma` (y, x) is the local noise, which
-    makes the best weight the same at any dose and in dark and bright places.
-    """
-    xx = image[1:-1, 2:] - 2 * image[1:-1, 1:-1] + image[1:-1, :-2]
-    yy = image[2:, 1:-1] - 2 * image[1:-1, 1:-1] + image[:-2, 1:-1]
-    xy = (image[2:, 2:] - image[2:, :-2] - image[:-2, 2:] + image[:-2, :-2]) / 4
-    inner = slice(1, -1), slice(1, -1)
-    norm = torch.sqrt(xx**2 + yy**2 + 2 * xy**2 + softness[inner] ** 2)
-    return (norm / sigma[inner]).sum()
-
-
-def roughness(log_gain: Tensor) -> Tensor:
-    """Return the negative log-prior of gain maps (angle, 1, y, x): smooth, about 1."""
-    down, right = log_gain.diff(dim=-2), log_gain.diff(dim=-1)
-    steps = down.square().sum() + right.square().sum()
-    return 0.5 * (steps / GAIN_STEP**2 + (log_gain / GAIN_SPREAD).square().sum())
 
 
 def solve(scene: Scene, measurement: Measurement, settings: SimSettings) -> Job[Solution]:
@@ -324,8 +234,3 @@ class Fitter:
     def _tune(self, changes: Mapping[str, Any]) -> None:
         if changes.get("regularisation") is not None:
             self.weight, self.tuned = float(changes["regularisation"]), True
-
-
-def inverse_softplus(value: Tensor) -> Tensor:
-    """Return u with softplus(u) = value > 0, without overflow."""
-    return value + torch.log(-torch.expm1(-value))
