@@ -32,6 +32,9 @@ $(INSTALLED): pyproject.toml constraints.txt .ci/system
 	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[all,test,lint,docs]"
 	@touch $@
 
+# Small arrays gain nothing from threads, and threads that wait by spinning starve each other.
+test: export OMP_NUM_THREADS ?= 1
+test: export OMP_WAIT_POLICY ?= passive
 test: $(INSTALLED)
 	$(SCREEN) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
