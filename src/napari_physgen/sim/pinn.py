@@ -149,7 +149,7 @@ def _fold_views(
         part = Scene(scene.operator, scene.rho().clamp_min(1e-6 * brightness), brightness)
         fitter = Fitter(part, rest, settings, f"network: leaving out part {k + 1} of {FOLDS}")
         fitter.weight = solution.regularisation
-        result = yield from fitter.fit(REFIT, decay=True, keep_best=False)
+        result = yield from fitter.fit(REFIT, decay=True, keep_best=False, watch=False)
         if result.stopped:
             return None
         views.append(_view(part, rest, fold))

@@ -169,7 +169,13 @@ class Fitter:
             return float(self._measurement.chi2(self._scene()[1]))
 
     def fit(
-        self, steps: int, *, rate: float = 1.0, decay: bool = False, keep_best: bool = True
+        self,
+        steps: int,
+        *,
+        rate: float = 1.0,
+        decay: bool = False,
+        keep_best: bool = True,
+        watch: bool = True,
     ) -> Job[FitResult]:
         """Run the shared fit loop.
 
@@ -182,6 +188,8 @@ class Fitter:
             Whether the steps shrink to 0.
         keep_best : bool
             Whether the scene ends with the lowest held-out chi2, not where the steps end.
+        watch : bool
+            Whether to report the held-out chi2 also when it decides nothing.
         """
         scene, operator = self._scene, self._scene.operator
         groups = [
@@ -201,7 +209,7 @@ class Fitter:
             device=scene.u.device,
             message=self._message,
             held_out=HeldOut(self._score, every=10) if keep_best else None,
-            metrics=None if keep_best else self._watch,
+            metrics=self._watch if watch and not keep_best else None,
             preview=lambda: image_preview(scene.image(), operator.canvas.zoom),
         )
         before = self.done
