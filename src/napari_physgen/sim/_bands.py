@@ -170,8 +170,6 @@ class Wave:
         Modulation depth.
     error : float
         Power of the model error relative to the signal.
-    likelihood : float
-        -ln of Whittle's likelihood; lower is better, for the same frames only.
     phase_error : float
         Standard error of the phase steps, rad.
     """
@@ -181,7 +179,6 @@ class Wave:
     strengths: Real
     modulation: float
     error: float = 0.01
-    likelihood: float = np.inf
     phase_error: float = np.inf
 
 

@@ -238,13 +238,12 @@ def fit_phases(stats: Statistics, start: Wave, starts: list[Real]) -> Wave:
             cost, x, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100}
         )
         found.append((float(solution.fun), len(found), solution.x, cost))
-    value, _, x, cost = min(found)
+    *_, x, cost = min(found)
     return Wave(
         q=start.q,
         phases=x[:count],
         strengths=np.exp(x[count : 2 * count]),
         modulation=float(x[-2]),
         error=float(np.exp(x[-1])),
-        likelihood=value,
         phase_error=cost.phase_error(x),
     )

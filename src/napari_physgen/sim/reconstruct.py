@@ -149,9 +149,7 @@ def reconstruct(
             settings = settings.model_copy(update={"method": "wiener"})
         case = replace(case, settings=settings)
     device = resolve_device("cpu" if settings.method == "wiener" else settings.device)
-    result = yield from with_memory_fallback(
-        lambda place, _: _solve(case, quick, place), device, batch=1
-    )
+    result = yield from with_memory_fallback(lambda place, _: _solve(case, quick, place), device)
     notes = " ".join(stack.warnings)
     return replace(result, summary=f"{result.summary} {notes}".strip())
 

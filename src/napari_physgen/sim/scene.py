@@ -58,18 +58,15 @@ class Scene(nn.Module):
         return canvas.crop(self.rho().detach(), canvas.zoom)
 
 
-def first_guess(
-    operator: SimOperator, measurement: Measurement, sharp: Tensor | None = None
-) -> Scene:
-    """Return a scene that starts from the widefield image or a sharper guess (fine field).
+def first_guess(operator: SimOperator, measurement: Measurement) -> Scene:
+    """Return a scene that starts from the widefield image.
 
     The guess may not be darker than 1/50 of the local brightness: from 0 it could not rise.
     """
     canvas = operator.canvas
     brightness = local_brightness(canvas, measurement)
-    wide = enlarged(canvas, measurement.widefield)
-    start = wide if sharp is None else canvas.pad(sharp, canvas.zoom)
-    return Scene(operator, start.clamp_min(0.02 * brightness), brightness)
+    start = enlarged(canvas, measurement.widefield).clamp_min(0.02 * brightness)
+    return Scene(operator, start, brightness)
 
 
 def local_brightness(canvas: Canvas, measurement: Measurement) -> Tensor:
