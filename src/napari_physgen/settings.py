@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic.fields import FieldInfo
 
 
@@ -62,6 +64,7 @@ class Description:
     advanced: bool
     tunable: bool
     start: Any
+    only: Mapping[str, tuple[str, ...]]
 
 
 def setting(
@@ -73,6 +76,7 @@ def setting(
     advanced: bool = False,
     tunable: bool = False,
     start: Any = None,
+    only: Mapping[str, tuple[str, ...]] | None = None,
     **bounds: Any,
 ) -> Any:
     """Declare a field of a `Settings` model.
@@ -93,6 +97,9 @@ def setting(
         Whether a running job takes a new value.
     start : object
         What a form shows first where there is no default.
+    only : mapping
+        The choices of another field that this one matters for, e.g.
+        ``{"material": ("grains",)}``; forms hide it for the others.
     **bounds
         Passed on to `pydantic.Field`: gt, ge, lt, le, multiple_of.
     """
@@ -101,6 +108,7 @@ def setting(
         "advanced": advanced,
         "tunable": tunable,
         "start": start,
+        "only": {name: list(choices) for name, choices in (only or {}).items()},
     }
     return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
 
@@ -116,6 +124,7 @@ def describe(name: str, field: FieldInfo) -> Description:
         advanced=bool(extra.get("advanced", False)),
         tunable=bool(extra.get("tunable", False)),
         start=extra.get("start") if field.is_required() else field.default,
+        only={name: tuple(choices) for name, choices in extra.get("only", {}).items()},  # type: ignore[union-attr]
     )
 
 

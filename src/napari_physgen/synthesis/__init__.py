@@ -1,0 +1,30 @@
+"""Synthetic microstructures with perfect masks: phase-field simulation, matched to micrographs.
+
+Imported lazily: nothing here loads torch before a job starts.
+"""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from napari_physgen.synthesis.calibrate import calibrate
+    from napari_physgen.synthesis.dataset import make_dataset
+    from napari_physgen.synthesis.phase_field.pfhub import pfhub
+    from napari_physgen.synthesis.presets import presets
+    from napari_physgen.synthesis.results import Microstructure
+    from napari_physgen.synthesis.settings import PhaseFieldSettings
+    from napari_physgen.synthesis.simulate import simulate
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "calibrate": ["calibrate"],
+        "dataset": ["make_dataset"],
+        "phase_field.pfhub": ["pfhub"],
+        "presets": ["presets"],
+        "results": ["Microstructure"],
+        "settings": ["PhaseFieldSettings"],
+        "simulate": ["simulate"],
+    },
+)
