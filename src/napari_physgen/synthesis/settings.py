@@ -19,9 +19,7 @@ _MIXTURES: dict[str, tuple[str, ...]] = {"material": ("spinodal", "precipitates"
 _PRECIPITATES: dict[str, tuple[str, ...]] = {"material": ("precipitates",)}
 _GRAINS: dict[str, tuple[str, ...]] = {"material": ("grains",)}
 _DENDRITE: dict[str, tuple[str, ...]] = {"material": ("dendrite",)}
-_ANY_BUT_DENDRITE: dict[str, tuple[str, ...]] = {
-    "material": ("spinodal", "precipitates", "grains")
-}
+_ANY_BUT_DENDRITE: dict[str, tuple[str, ...]] = {"material": ("spinodal", "precipitates", "grains")}
 
 
 class PhaseFieldSettings(Settings):

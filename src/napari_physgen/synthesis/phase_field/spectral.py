@@ -140,7 +140,10 @@ class NoFlux(_Box):
     def k(self) -> tuple[Tensor, ...]:
         """Wavenumbers along each axis, rad / length, broadcastable to the spectrum."""
         return self._coordinates(
-            [math.pi / (n * self.spacing) * torch.arange(n, dtype=torch.float64) for n in self.shape]
+            [
+                math.pi / (n * self.spacing) * torch.arange(n, dtype=torch.float64)
+                for n in self.shape
+            ]
         )
 
     @cached_property
@@ -195,7 +198,8 @@ class NoFlux(_Box):
     def _twiddles(self) -> dict[int, Tensor]:
         """2 exp(-i pi k / 2n) for each length."""
         return {
-            n: 2 * torch.exp(-0.5j * math.pi / n * torch.arange(n, dtype=torch.float64)).to(
+            n: 2
+            * torch.exp(-0.5j * math.pi / n * torch.arange(n, dtype=torch.float64)).to(
                 self.device, torch.complex64 if self.dtype == torch.float32 else torch.complex128
             )
             for n in set(self.shape)

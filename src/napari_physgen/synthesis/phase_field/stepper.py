@@ -92,6 +92,13 @@ class Evolution:
         """Whether a sample's time step has become meaningless (batch,); its state is still good."""
         return self.dt < SMALLEST * (self.time + FIRST_STEP)
 
+    def restart(self, model: Model, fields: Tensor) -> None:
+        """Go on with other fields and another model, from small time steps."""
+        grid = model.grid
+        self.model = model
+        self.spectrum = grid.forward(fields.to(grid.device, grid.dtype))
+        self.dt = torch.full_like(self.dt, FIRST_STEP)
+
     def advance(self, steps: int, until: Tensor | float) -> None:
         """Try `steps` time steps; samples that reach the time `until` wait there."""
         end = torch.as_tensor(until, dtype=self.time.dtype, device=self.time.device)

@@ -1,0 +1,287 @@
+"""Let a microstructure evolve: the job behind the widget, the command line and the data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_physgen.backend import (
+    Progress,
+    Stop,
+    Tune,
+    describe_device,
+    resolve_device,
+    with_memory_fallback,
+)
+from napari_physgen.outputs import Output
+from napari_physgen.synthesis.phase_field.materials import (
+    MATERIALS,
+    boundaries,
+    second_phase,
+)
+from napari_physgen.synthesis.phase_field.spectral import NoFlux, Periodic
+from napari_physgen.synthesis.phase_field.stepper import Evolution
+from napari_physgen.synthesis.results import Microstructure
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from numpy.typing import NDArray
+
+    from napari_physgen.backend import Command, Job
+    from napari_physgen.synthesis.phase_field.materials import Box
+    from napari_physgen.synthesis.settings import PhaseFieldSettings
+
+# Cells, times fields, times samples, that are moved between two reports: about 20 reports a second
+# on one core.
+WORK = 400_000
+RESOLUTION = 1000  # of the progress
+
+
+def simulate(settings: PhaseFieldSettings) -> Job[Microstructure]:
+    """Simulate one microstructure.
+
+    Parameters
+    ----------
+    settings : PhaseFieldSettings
+
+    Returns
+    -------
+    generator
+        A job. Reports the free energy ("free energy") and the characteristic length in cells
+        ("length"); its preview is the field. Takes `Stop` and `Tune`.
+
+    Raises
+    ------
+    UserError
+        If the device is missing or memory does not suffice.
+    """
+    return _only(simulate_batch([settings]))
+
+
+def simulate_batch(settings: Sequence[PhaseFieldSettings]) -> Job[list[Microstructure]]:
+    """Simulate several samples side by side.
+
+    Parameters
+    ----------
+    settings : sequence of PhaseFieldSettings
+        The same material, shape, boundary, arithmetic, device, order parameters and number of frames;
+        everything else may differ. Each sample comes out as it would alone.
+
+    Returns
+    -------
+    generator
+        A job; `Tune` changes all samples.
+    """
+    device = resolve_device(settings[0].device)
+    return with_memory_fallback(lambda place, _: _simulate(list(settings), place), device)
+
+
+def _only(job: Job[list[Microstructure]]) -> Job[Microstructure]:
+    (result,) = yield from job
+    return result
+
+
+def _simulate(batch: list[PhaseFieldSettings], device: torch.device) -> Job[list[Microstructure]]:
+    run = _Run.started(batch, device)
+    stopped = False
+    for share, cooling in _milestones(batch[0], any(s.second_nuclei for s in batch)):
+        stopped = stopped or (yield from run.reach(share))
+        if stopped:
+            break
+        if cooling:
+            run.cool()
+        else:
+            run.keep_frame()
+    return run.results(stopped)
+
+
+def _milestones(settings: PhaseFieldSettings, second: bool) -> list[tuple[float, bool]]:
+    """Return (share of the duration, whether the second generation appears there) in order."""
+    frames = [(j / max(settings.frames, 1), False) for j in range(1, max(settings.frames, 1) + 1)]
+    cooling = [(settings.second_time, True)] if second else []
+    return sorted(frames + cooling)
+
+
+@dataclass
+class _Run:
+    """A batch while it evolves."""
+
+    batch: list[PhaseFieldSettings]
+    box: Box
+    evolution: Evolution
+    cooled: bool = False
+    first: list[NDArray[np.bool_] | None] = field(default_factory=list)
+    energies: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=list)
+    frames: list[tuple[NDArray[np.float32], list[NDArray[np.uint8] | NDArray[np.uint32]]]] = field(
+        default_factory=list
+    )
+    times: list[NDArray[np.float64]] = field(default_factory=list)
+
+    @classmethod
+    def started(cls, batch: list[PhaseFieldSettings], device: torch.device) -> _Run:
+        settings = batch[0]
+        material = MATERIALS[settings.material]
+        # Apple GPUs have no float64.
+        double = settings.arithmetic == "float64" and device.type != "mps"
+        kind = Periodic if settings.boundary == "periodic" else NoFlux
+        box = kind(
+            settings.shape,
+            material.spacing,
+            dtype=torch.float64 if double else torch.float32,
+            device=device,
+        )
+        model = material.model(box, batch, False)
+        evolution = Evolution(model, material.start(box, batch), settings.tolerance)
+        run = cls(batch, box, evolution, first=[None] * len(batch))
+        run.record()
+        run.keep_frame() if settings.frames else None
+        return run
+
+    @property
+    def material(self) -> str:
+        return self.batch[0].material
+
+    def reach(self, share: float) -> Generator[Progress, Command | None, bool]:
+        """Evolve until every sample is at this share of its duration; return whether to stop."""
+        evolution = self.evolution
+        durations = evolution.time.new_tensor([s.duration for s in self.batch])
+        until = share * durations
+        steps = max(1, round(WORK / evolution.spectrum.numel()))
+        while bool(((evolution.time < until) & ~evolution.stuck).any()):
+            evolution.advance(steps, until)
+            self.record()
+            done = float((evolution.time / durations).min())
+            command = yield Progress(
+                round(RESOLUTION * done),
+                RESOLUTION,
+                "simulating",
+                {"free energy": float(self.energies[-1][1].mean()), "length": self.length},
+                self.preview,
+            )
+            if isinstance(command, Stop):
+                return True
+            if isinstance(command, Tune):
+                self.tune(command)
+        return False
+
+    def record(self) -> None:
+        """Keep the time and the free energy."""
+        time, energy = self.evolution.time, self.evolution.energy
+        self.energies.append((time.cpu().numpy().copy(), energy.double().cpu().numpy()))
+
+    @property
+    def length(self) -> float:
+        """Characteristic length in cells, mean of the samples."""
+        return float(_length(self.evolution, self.box).mean())
+
+    def preview(self) -> list[Output]:
+        """Return the field of the first sample as it is now."""
+        axes = ("z", "y", "x")[-len(self.box.shape) :]
+        return [Output("field", self.pictures()[0], axes=axes)]
+
+    def pictures(self) -> NDArray[np.float32]:
+        """Return the fields to look at (batch, *shape)."""
+        picture = MATERIALS[self.material].picture(self.evolution.fields)
+        return picture.float().cpu().numpy()
+
+    def tune(self, command: Tune) -> None:
+        """Go on with changed settings."""
+        self.batch = [settings.tuned(**command.changes) for settings in self.batch]
+        self.evolution.model = MATERIALS[self.material].model(self.box, self.batch, self.cooled)
+
+    def cool(self) -> None:
+        """Let the second generation appear."""
+        cool = MATERIALS[self.material].cool
+        if cool is None:
+            return
+        fields = self.evolution.fields
+        self.first = [
+            second_phase(sample) if settings.second_nuclei else None
+            for sample, settings in zip(fields, self.batch, strict=True)
+        ]
+        fields = cool(fields, self.batch, isinstance(self.box, Periodic))
+        self.cooled = True
+        self.evolution.restart(MATERIALS[self.material].model(self.box, self.batch, True), fields)
+
+    def masks(self) -> list[NDArray[np.uint8] | NDArray[np.uint32]]:
+        """Return the labels of every sample."""
+        labels = MATERIALS[self.material].labels
+        fields = self.evolution.fields
+        return [labels(sample, first) for sample, first in zip(fields, self.first, strict=True)]
+
+    def keep_frame(self) -> None:
+        """Keep a picture of the time-lapse."""
+        self.frames.append((self.pictures(), self.masks()))
+        self.times.append(self.evolution.time.cpu().numpy().copy())
+
+    def results(self, stopped: bool) -> list[Microstructure]:
+        """Return every sample as it is now."""
+        if stopped:
+            self.keep_frame()
+        lengths = _length(self.evolution, self.box)
+        stuck = self.evolution.stuck.cpu().numpy()
+        steps = self.evolution.steps.cpu().numpy()
+        return [
+            self._result(i, float(lengths[i]), bool(stuck[i]), int(steps[i]), stopped)
+            for i in range(len(self.batch))
+        ]
+
+    def _result(
+        self, i: int, length: float, stuck: bool, steps: int, stopped: bool
+    ) -> Microstructure:
+        settings = self.batch[i]
+        picture, labels = self.frames[-1][0][i], self.frames[-1][1][i]
+        energy = np.array([(time[i], energy[i]) for time, energy in self.energies])
+        grains = settings.material == "grains"
+        fraction = float(np.mean(labels > 0))
+        metrics = {
+            "time": float(energy[-1, 0]),
+            "free_energy": float(energy[-1, 1]),
+            "length_nm": length * settings.pixel_size_nm,
+            "time_steps": float(steps),
+        } | ({"grains": float(labels.max())} if grains else {"fraction": fraction})
+        movie = bool(settings.frames)
+        return Microstructure(
+            field=picture,
+            labels=labels,
+            energy=energy,
+            settings=settings,
+            boundaries=boundaries(picture) if grains else None,
+            movie=np.stack([frame[0][i] for frame in self.frames]) if movie else None,
+            movie_labels=np.stack([frame[1][i] for frame in self.frames]) if movie else None,
+            movie_times=tuple(float(time[i]) for time in self.times) if movie else (),
+            summary=_summary(settings, metrics, stuck, stopped),
+            metrics=metrics,
+            device=describe_device(self.box.device),
+        )
+
+
+def _summary(
+    settings: PhaseFieldSettings, metrics: dict[str, float], stuck: bool, stopped: bool
+) -> str:
+    if "grains" in metrics:
+        what = f"{metrics['grains']:.0f} grains"
+    else:
+        what = f"{100 * metrics['fraction']:.0f} % second phase"
+    if settings.material in ("spinodal", "precipitates"):
+        what += f", spacing {metrics['length_nm']:.4g} nm"
+    end = "stopped" if stopped else "done"
+    if stuck:
+        end = "the equations became unstable and the last good state was kept"
+        advice = "; lower the tolerance, the mobility or the misfit stress"
+        return f"{what} at time {metrics['time']:.4g}: {end}{advice}."
+    return f"{what} at time {metrics['time']:.4g}{', ' + end if stopped else ''}."
+
+
+def _length(evolution: Evolution, box: Box) -> torch.Tensor:
+    """Return 2 pi / <k> of the first field's structure factor (batch,), in cells."""
+    v = evolution.spectrum[:, :1]
+    k = box.k2.sqrt()
+    weighted = [box.rms(v * k**power)[:, 0].square() for power in (0.5, 0.0)]
+    mean = box.rms(torch.where(box.k2 == 0, v, 0))[:, 0].square()
+    return 2 * np.pi / box.spacing * (weighted[1] - mean) / weighted[0].clamp(min=1e-30)
