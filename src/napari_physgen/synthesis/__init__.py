@@ -9,7 +9,9 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from napari_physgen.synthesis.calibrate import calibrate
-    from napari_physgen.synthesis.dataset import make_dataset
+    from napari_physgen.synthesis.dataset import Dataset, make_dataset
+    from napari_physgen.synthesis.dataset_files import open_dataset
+    from napari_physgen.synthesis.dataset_settings import DatasetSettings
     from napari_physgen.synthesis.phase_field.pfhub import pfhub
     from napari_physgen.synthesis.presets import presets
     from napari_physgen.synthesis.results import Microstructure
@@ -20,7 +22,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "calibrate": ["calibrate"],
-        "dataset": ["make_dataset"],
+        "dataset": ["Dataset", "make_dataset"],
+        "dataset_files": ["open_dataset"],
+        "dataset_settings": ["DatasetSettings"],
         "phase_field.pfhub": ["pfhub"],
         "presets": ["presets"],
         "results": ["Microstructure"],

@@ -2,7 +2,7 @@
 
 Sample ``i`` follows from the settings and ``i`` alone: every parameter has a random stream of its
 own, seeded by (seed, i, name). A data set can therefore be continued, enlarged, or made in batches
-of any size without a change to its samples.
+of any size without a change to its samples, up to the rounding of the last digit.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class DatasetSettings(Settings):
         0.2,
         title="Spread",
         description="How far parameters stray from the settings, as a share of their value; the "
-        "orientation by this share of 45 degrees.",
+        "orientation by this share of 45 degrees, the fraction by a share of the rarer phase.",
         ge=0,
         le=1,
     )
@@ -125,7 +125,7 @@ class DatasetSettings(Settings):
         found = {}
         for name in VARIED[self.simulation.material]:
             value = float(getattr(self.simulation, name))
-            reach = self.spread * (TURN_DEG if name == "orientation_deg" else abs(value))
+            reach = self.spread * _room(name, value)
             low, high = _bounds(PhaseFieldSettings.model_fields[name])
             if reach > 0:
                 found[name] = (max(value - reach, low), min(value + reach, high))
@@ -149,10 +149,19 @@ class DatasetSettings(Settings):
         return range(step // 2, depth, step)
 
 
+def _room(name: str, value: float) -> float:
+    """Return how far a parameter strays with a spread of 1."""
+    if name == "orientation_deg":
+        return TURN_DEG
+    # The share of the one phase is as near to its end as that of the other to 1.
+    return min(value, 1 - value) if name == "fraction" else abs(value)
+
+
 def _draw(random: np.random.Generator, name: str, span: Range) -> float:
     """Return one value, with as many digits as anybody wants to read."""
     if _is_whole(name):
-        return int(random.integers(math.ceil(span[0]), max(span[1], math.ceil(span[0])) + 1))
+        low = math.ceil(span[0])
+        return int(random.integers(low, max(math.floor(span[1]), low) + 1))
     value = float(f"{random.uniform(*span):.5g}")
     return min(max(value, span[0]), span[1])
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 from napari_physgen.synthesis.settings import PhaseFieldSettings as Sample
 
 presets: dict[str, Sample] = {
-    "gamma_prime": Sample(fraction=0.6, nuclei=60, elastic_strength=3.0, duration=300),
-    "rafted": Sample(fraction=0.6, nuclei=60, elastic_strength=3.0, load=0.25, duration=500),
+    "gamma_prime": Sample(fraction=0.6, nuclei=60, elastic_strength=1.5, duration=50),
+    "rafted": Sample(fraction=0.6, nuclei=60, elastic_strength=1.5, load=-0.25, duration=60),
     "bimodal": Sample(
-        fraction=0.45, nuclei=15, elastic_strength=2.0, second_nuclei=100, duration=300
+        fraction=0.42,
+        nuclei=8,
+        nucleus_radius=4,
+        elastic_strength=0.8,
+        second_nuclei=50,
+        second_fraction=0.1,
+        second_time=0.93,
+        duration=60,
     ),
-    "ripening": Sample(fraction=0.2, nuclei=30, nucleus_radius=6, duration=500),
+    "ripening": Sample(fraction=0.22, nuclei=10, nucleus_radius=5, duration=100),
     "spinodal": Sample(material="spinodal", duration=300),
     "tweed": Sample(material="spinodal", elastic_strength=3.0, duration=300),
-    "grains": Sample(material="grains", duration=200),
+    "grains": Sample(material="grains", grains=150, duration=400),
     "dendrite": Sample(material="dendrite", duration=100),
 }

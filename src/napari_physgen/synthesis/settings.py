@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import pi
 from typing import Any, Literal, Self
 
 from pydantic import model_validator
@@ -147,7 +148,7 @@ class PhaseFieldSettings(Settings):
         0.0,
         title="Applied stress",
         description="What a stress along y changes in the misfit, relative to it: positive "
-        "values give rafts along x, negative ones along y.",
+        "values give rafts along y, negative ones along x.",
         only=_MIXTURES,
         tunable=True,
         ge=-1,
@@ -295,6 +296,11 @@ class PhaseFieldSettings(Settings):
             )
         if self.material == "precipitates" and self.fraction + self._added >= 1:
             raise ValueError("fraction and fine fraction together must stay below 1")
+        if self.material == "precipitates" and self._seeded >= self.fraction:
+            raise ValueError(
+                f"the particles at the start would fill {100 * self._seeded:.0f} %, more than the "
+                "fraction: lower their number (nuclei) or their first radius (nucleus_radius)"
+            )
         if self.depth > 1 and self.material == "dendrite":
             raise ValueError("dendrites grow in two dimensions only: set the depth to 1")
         return self
@@ -302,6 +308,13 @@ class PhaseFieldSettings(Settings):
     @property
     def _added(self) -> float:
         return self.second_fraction if self.second_nuclei > 0 else 0.0
+
+    @property
+    def _seeded(self) -> float:
+        """Share of the volume that the particles fill at the start."""
+        radius = self.nucleus_radius / 100
+        ball = pi * radius**2 if self.depth == 1 else 4 / 3 * pi * radius**3
+        return self.nuclei * ball
 
     @property
     def interface_width(self) -> float:

@@ -107,16 +107,19 @@ class Precipitates:
         """Return df/du (batch, field, *shape)."""
         c, eta = u[:, 0], u[:, 1:]
         gap = self.high - self.low
-        square = eta.square()
-        rest = 1 - eta
-        flat = eta * rest  # 0 in both phases: h' = 30 flat^2, (eta^2 (1 - eta)^2)' below
-        h = (eta * square * (6 * square - 15 * eta + 10)).sum(1)
-        first = 2 * self.rho2 * (c - self.low - gap * h)
-        drive = self.rho2 * gap * (self.low + self.high - 2 * c)  # f_b - f_a
-        others = square.sum(1, keepdim=True) - square
-        wells = 2 * flat * (rest - eta) + 4 * self.alpha * eta * others
-        second = 30 * drive[:, None] * flat.square() + self.barrier * wells
-        return torch.cat([first[:, None], second], 1)
+        square = eta * eta
+        flat = eta - square  # eta (1 - eta): 0 in both phases, h' = 30 flat^2
+        # Half of a simulation is spent here: few passes over memory, few temporaries.
+        h = torch.add(square, eta, alpha=-2.5).mul_(6).add_(10).mul_(square).mul_(eta).sum(1)
+        drive = (self.low + self.high - 2 * c) * (30 * self.rho2 * gap)  # 30 (f_b - f_a)
+        slope = torch.empty_like(u)
+        slope[:, 0] = 2 * self.rho2 * (c - self.low - gap * h)
+        second = slope[:, 1:]
+        torch.mul(flat, drive[:, None], out=second)
+        second.add_(eta, alpha=-4 * self.barrier).add_(2 * self.barrier).mul_(flat)
+        others = (square.sum(1, keepdim=True) - square).mul_(eta)
+        second.add_(others, alpha=4 * self.barrier * self.alpha)
+        return slope
 
 
 @dataclass(frozen=True)
