@@ -168,10 +168,10 @@ class PhaseFieldSettings(Settings):
         60, title="Grains", description="Grains at the start.", only=_GRAINS, ge=2, le=100000
     )
     order_parameters: int = setting(
-        16,
-        title="Orientations",
-        description="Different crystal orientations; with few of them grains of the same one meet "
-        "and merge.",
+        12,
+        title="Order parameters",
+        description="Fields that the grains share; a grain that comes near another one of its "
+        "field moves to a free one.",
         only=_GRAINS,
         advanced=True,
         ge=4,

@@ -28,7 +28,7 @@ from napari_physgen.synthesis.phase_field.stepper import Evolution
 from napari_physgen.synthesis.results import Microstructure
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from numpy.typing import NDArray
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 # on one core.
 WORK = 1_300_000
 RESOLUTION = 1000  # of the progress
+TIDYINGS = 50
 
 
 def simulate(settings: PhaseFieldSettings) -> Job[Microstructure]:
@@ -89,22 +90,13 @@ def _only(job: Job[list[Microstructure]]) -> Job[Microstructure]:
 def _simulate(batch: list[PhaseFieldSettings], device: torch.device) -> Job[list[Microstructure]]:
     run = _Run.started(batch, device)
     stopped = False
-    for share, cooling in _milestones(batch[0], any(s.second_nuclei for s in batch)):
-        stopped = stopped or (yield from run.reach(share))
+    for share, event in run.milestones():
+        stopped = yield from run.reach(share)
         if stopped:
-            break
-        if cooling:
-            run.cool()
-        else:
             run.keep_frame()
+            break
+        event()
     return run.results(stopped)
-
-
-def _milestones(settings: PhaseFieldSettings, second: bool) -> list[tuple[float, bool]]:
-    """Return (share of the duration, whether the second generation appears there) in order."""
-    frames = [(j / max(settings.frames, 1), False) for j in range(1, max(settings.frames, 1) + 1)]
-    cooling = [(settings.second_time, True)] if second else []
-    return sorted(frames + cooling)
 
 
 @dataclass
@@ -145,6 +137,17 @@ class _Run:
     @property
     def material(self) -> str:
         return self.batch[0].material
+
+    def milestones(self) -> list[tuple[float, Callable[[], None]]]:
+        """Return what happens at which share of the duration, in order."""
+        settings, material = self.batch[0], MATERIALS[self.material]
+        frames = max(settings.frames, 1)
+        events = [(j / frames, self.keep_frame) for j in range(1, frames + 1)]
+        if material.tidy is not None:
+            events += [(j / TIDYINGS, self.tidy) for j in range(1, TIDYINGS)]
+        if material.cool is not None and any(s.second_nuclei for s in self.batch):
+            events.append((settings.second_time, self.cool))
+        return sorted(events, key=lambda event: event[0])
 
     def reach(self, share: float) -> Generator[Progress, Command | None, bool]:
         """Evolve until every sample is at this share of its duration; return whether to stop."""
@@ -197,8 +200,7 @@ class _Run:
     def cool(self) -> None:
         """Let the second generation appear."""
         cool = MATERIALS[self.material].cool
-        if cool is None:
-            return
+        assert cool is not None
         fields = self.evolution.fields
         self.first = [
             second_phase(sample) if settings.second_nuclei else None
@@ -206,13 +208,26 @@ class _Run:
         ]
         fields = cool(fields, self.batch, isinstance(self.box, Periodic))
         self.cooled = True
-        self.evolution.restart(MATERIALS[self.material].model(self.box, self.batch, True), fields)
+        self.evolution.model = MATERIALS[self.material].model(self.box, self.batch, True)
+        self.evolution.put(fields, [settings.second_nuclei > 0 for settings in self.batch])
+
+    def tidy(self) -> None:
+        """Let the material put its fields in order."""
+        tidy = MATERIALS[self.material].tidy
+        assert tidy is not None
+        fields, changed = tidy(self.evolution.fields, isinstance(self.box, Periodic))
+        if any(changed):
+            self.evolution.put(fields, changed)
 
     def masks(self) -> list[NDArray[np.uint8] | NDArray[np.uint32]]:
         """Return the labels of every sample."""
         labels = MATERIALS[self.material].labels
         fields = self.evolution.fields
-        return [labels(sample, first) for sample, first in zip(fields, self.first, strict=True)]
+        periodic = isinstance(self.box, Periodic)
+        return [
+            labels(sample, first, periodic)
+            for sample, first in zip(fields, self.first, strict=True)
+        ]
 
     def keep_frame(self) -> None:
         """Keep a picture of the time-lapse."""
@@ -220,9 +235,7 @@ class _Run:
         self.times.append(self.evolution.time.cpu().numpy().copy())
 
     def results(self, stopped: bool) -> list[Microstructure]:
-        """Return every sample as it is now."""
-        if stopped:
-            self.keep_frame()
+        """Return every sample as it was kept last."""
         lengths = _length(self.evolution, self.box)
         stuck = self.evolution.stuck.cpu().numpy()
         steps = self.evolution.steps.cpu().numpy()

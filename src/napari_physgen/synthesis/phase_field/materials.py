@@ -15,6 +15,7 @@ import torch
 
 from napari_physgen.synthesis.phase_field import initial
 from napari_physgen.synthesis.phase_field.elasticity import elastic_symbol
+from napari_physgen.synthesis.phase_field.grain_tracker import connected, kept_apart
 from napari_physgen.synthesis.phase_field.models import (
     DoubleWell,
     GradientFlow,
@@ -30,6 +31,8 @@ from napari_physgen.synthesis.settings import (
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Labels = NDArray[np.uint8] | NDArray[np.uint32]
     from torch import Tensor
 
     from napari_physgen.synthesis.phase_field.stepper import Model
@@ -57,20 +60,23 @@ class Material:
     picture : callable
         The field to look at (batch, *shape) of the fields.
     labels : callable
-        ``labels(fields, first)`` masks one sample (field, *shape); `first` is where the second
-        phase was before the second generation, or None.
+        ``labels(sample, first, periodic)`` masks one sample (field, *shape); `first` is where the
+        second phase was before the second generation, or None.
     spacing : float
         Length of a cell in the units of the equations.
     cool : callable, optional
         ``cool(fields, batch, periodic)`` adds the second generation.
+    tidy : callable, optional
+        ``tidy(fields, periodic)``, called now and then, gives fields and which samples changed.
     """
 
     start: Callable[[Box, Batch], Tensor]
     model: Callable[[Box, Batch, bool], Model]
     picture: Callable[[Tensor], Tensor]
-    labels: Callable[[Tensor, NDArray[np.bool_] | None], NDArray[np.uint8] | NDArray[np.uint32]]
+    labels: Callable[[Tensor, NDArray[np.bool_] | None, bool], Labels]
     spacing: float = 1.0
     cool: Callable[[Tensor, Batch, bool], Tensor] | None = None
+    tidy: Callable[[Tensor, bool], tuple[Tensor, list[bool]]] | None = None
 
 
 # ---- two phases that separate -----------------------------------------------------------------
@@ -100,8 +106,10 @@ def _spinodal_model(box: Box, batch: Batch, cooled: bool) -> Model:
     )
 
 
-def _spinodal_labels(fields: Tensor, first: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
-    return (fields[0] > (LOW + HIGH) / 2).cpu().numpy().astype(np.uint8)
+def _spinodal_labels(
+    sample: Tensor, first: NDArray[np.bool_] | None, periodic: bool
+) -> NDArray[np.uint8]:
+    return (sample[0] > (LOW + HIGH) / 2).cpu().numpy().astype(np.uint8)
 
 
 # ---- ordered particles in a matrix ------------------------------------------------------------
@@ -146,9 +154,7 @@ def _precipitates_model(box: Box, batch: Batch, cooled: bool) -> Model:
     variants = initial.VARIANTS
     return GradientFlow(
         box,
-        Precipitates(
-            _values(box, low), _values(box, high), DRIVE, PRECIPITATE_BARRIER, REPULSION
-        ),
+        Precipitates(_values(box, low), _values(box, high), DRIVE, PRECIPITATE_BARRIER, REPULSION),
         conserved=(True, *(False,) * variants),
         mobility=(mobility, *(RELAXATION * mobility,) * variants),
         # The order parameters carry the interface; a third of their kappa in c keeps it thin.
@@ -209,12 +215,14 @@ def second_phase(sample: Tensor) -> NDArray[np.bool_]:
     return inside
 
 
-def _precipitates_labels(sample: Tensor, first: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+def _precipitates_labels(
+    sample: Tensor, first: NDArray[np.bool_] | None, periodic: bool
+) -> NDArray[np.uint8]:
     """Return 0 matrix, 1 particles, 2 particles that touch no place of the first generation."""
     inside = second_phase(sample)
     labels = inside.astype(np.uint8)
     if first is not None:
-        parts = connected(inside)
+        parts = connected(inside, periodic)
         old = np.unique(parts[first & inside])
         labels[inside & ~np.isin(parts, old)] = 2
     return labels
@@ -245,12 +253,14 @@ def _grains_model(box: Box, batch: Batch, cooled: bool) -> Model:
     )
 
 
-def _grains_labels(sample: Tensor, first: NDArray[np.bool_] | None) -> NDArray[np.uint32]:
+def _grains_labels(
+    sample: Tensor, first: NDArray[np.bool_] | None, periodic: bool
+) -> NDArray[np.uint32]:
     """Return grain numbers from 1: connected regions with the same largest order parameter."""
     largest = sample.argmax(0).cpu().numpy()
     labels = np.zeros(largest.shape, np.uint32)
     for colour in np.unique(largest):
-        parts = connected(largest == colour)
+        parts = connected(largest == colour, periodic)
         labels = np.where(parts > 0, parts + labels.max(), labels).astype(np.uint32)
     return labels
 
@@ -260,24 +270,11 @@ def boundaries(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
     return (picture < BOUNDARY).astype(np.uint8)
 
 
-def connected(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Number the connected parts of a mask from 1; parts may continue across the edges."""
-    from scipy.ndimage import label
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    parts, count = label(mask)
-    pairs = [
-        np.stack([parts.take(0, axis).ravel(), parts.take(-1, axis).ravel()])
-        for axis in range(mask.ndim)
-    ]
-    first, second = np.concatenate(pairs, 1)
-    both = (first > 0) & (second > 0)
-    links = coo_array((np.ones(both.sum()), (first[both], second[both])), (count + 1,) * 2)
-    _, merged = connected_components(links, directed=False)
-    numbers = np.zeros(count + 1, np.uint32)
-    numbers[1:] = np.unique(merged[1:], return_inverse=True)[1] + 1
-    return numbers[parts]
+def _apart(fields: Tensor, periodic: bool) -> tuple[Tensor, list[bool]]:
+    """Keep grains of one orientation apart."""
+    eta = fields.cpu().numpy().copy()
+    moved = [kept_apart(sample, periodic) for sample in eta]
+    return torch.as_tensor(eta), moved
 
 
 # ---- the four materials -----------------------------------------------------------------------
@@ -317,5 +314,5 @@ MATERIALS: dict[str, Material] = {
     "precipitates": Material(
         _precipitates_start, _precipitates_model, _first, _precipitates_labels, cool=_cool
     ),
-    "grains": Material(_grains_start, _grains_model, _squares, _grains_labels),
+    "grains": Material(_grains_start, _grains_model, _squares, _grains_labels, tidy=_apart),
 }

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from napari_physgen.synthesis.phase_field.spectral import Grid
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 GAMMA = 1 - math.sqrt(0.5)
 SAFETY, SHRINK, GROW = 0.9, 0.2, 2.0
 FIRST_STEP = 1e-3
+AFRESH = 0.1  # of the time step, after the fields were changed from outside
 # No time step may fall below this share of the time already passed.
 SMALLEST = 1e-9
 
@@ -92,12 +95,14 @@ class Evolution:
         """Whether a sample's time step has become meaningless (batch,); its state is still good."""
         return self.dt < SMALLEST * (self.time + FIRST_STEP)
 
-    def restart(self, model: Model, fields: Tensor) -> None:
-        """Go on with other fields and another model, from small time steps."""
-        grid = model.grid
-        self.model = model
-        self.spectrum = grid.forward(fields.to(grid.device, grid.dtype))
-        self.dt = torch.full_like(self.dt, FIRST_STEP)
+    def put(self, fields: Tensor, changed: Sequence[bool]) -> None:
+        """Go on with other fields in the changed samples, there with smaller time steps at first."""
+        grid = self.model.grid
+        new = torch.as_tensor(changed, device=grid.device)
+        spectrum = grid.forward(fields.to(grid.device, grid.dtype))
+        space = (-1,) + (1,) * (spectrum.ndim - 1)
+        self.spectrum = torch.where(new.reshape(space), spectrum, self.spectrum)
+        self.dt = torch.where(new, AFRESH * self.dt, self.dt)
 
     def advance(self, steps: int, until: Tensor | float) -> None:
         """Try `steps` time steps; samples that reach the time `until` wait there."""
