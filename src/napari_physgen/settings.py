@@ -124,8 +124,12 @@ def describe(name: str, field: FieldInfo) -> Description:
         advanced=bool(extra.get("advanced", False)),
         tunable=bool(extra.get("tunable", False)),
         start=extra.get("start") if field.is_required() else field.default,
-        only={name: tuple(choices) for name, choices in extra.get("only", {}).items()},  # type: ignore[union-attr]
+        only=_only(extra.get("only")),
     )
+
+
+def _only(declared: Any) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(choices) for name, choices in (declared or {}).items()}
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> str:

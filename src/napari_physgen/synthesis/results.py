@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as default
 from typing import TYPE_CHECKING
 
 from napari_physgen.outputs import Output
@@ -54,7 +55,7 @@ class Microstructure:
     movie_labels: NDArray[np.uint8] | NDArray[np.uint32] | None = None
     movie_times: tuple[float, ...] = ()
     summary: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = default(default_factory=dict)
     device: str = ""
 
     def outputs(self) -> list[Output]:

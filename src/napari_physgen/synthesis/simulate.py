@@ -70,8 +70,9 @@ def simulate_batch(settings: Sequence[PhaseFieldSettings]) -> Job[list[Microstru
     Parameters
     ----------
     settings : sequence of PhaseFieldSettings
-        The same material, shape, boundary, arithmetic, device, order parameters and number of frames;
-        everything else may differ. Each sample comes out as it would alone.
+        The same material, shape, boundary, arithmetic, device, order parameters, start of the
+        second generation and number of frames; everything else may differ. Each sample comes out as
+        it would alone.
 
     Returns
     -------
@@ -266,7 +267,7 @@ class _Run:
             settings=settings,
             boundaries=boundaries(picture) if grains else None,
             movie=np.stack([frame[0][i] for frame in self.frames]) if movie else None,
-            movie_labels=np.stack([frame[1][i] for frame in self.frames]) if movie else None,
+            movie_labels=np.stack([frame[1][i] for frame in self.frames]) if movie else None,  # type: ignore[arg-type]
             movie_times=tuple(float(time[i]) for time in self.times) if movie else (),
             summary=_summary(settings, metrics, stuck, stopped),
             metrics=metrics,

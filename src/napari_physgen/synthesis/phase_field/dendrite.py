@@ -7,7 +7,7 @@ units of latent heat / heat capacity. Lengths are in units of W0, times in units
     dU/dt = D laplacian(U) + 1/2 dphi/dt
     j = a^2 grad phi + a a' (-dphi/dy, dphi/dx),       a(theta) = 1 + eps cos(m (theta - theta0))
 
-theta is the direction of grad phi, so that j is the derivative of the interface energy
+theta is the direction out of the solid, -grad phi, and j the derivative of the interface energy
 1/2 a^2 |grad phi|^2 by grad phi. With lambda = D / 0.6267 the interface follows the heat flow
 without kinetics of its own. A. Karma, W.-J. Rappel, Phys. Rev. E 57, 4323 (1998), eqs. 39-41, 62;
 PFHub benchmark 3, A. M. Jokisaari et al., Comput. Mater. Sci. 149, 336 (2018).
@@ -133,9 +133,9 @@ class Dendrite:
         return heat - self.undercooling + self.disorder
 
     def _gradient(self, phi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return dphi/dx, dphi/dy and m (theta - theta0); theta is 0 where phi is flat."""
+        """Return dphi/dx, dphi/dy and m (theta - theta0), which is finite where phi is flat."""
         x, y = self._slope(phi, -1), self._slope(phi, -2)
-        return x, y, self.symmetry * (torch.atan2(y, x) - self.orientation)
+        return x, y, self.symmetry * (torch.atan2(y, x) - (self.orientation + math.pi))
 
     def _slope(self, u: Tensor, axis: int, *, odd: bool = False) -> Tensor:
         """Return du/dx along an axis; at a no-flux edge u is mirrored, and changes sign if odd."""

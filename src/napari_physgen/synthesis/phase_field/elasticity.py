@@ -54,7 +54,8 @@ def kernel(n: Tensor, zener: Tensor, misfit: Tensor) -> Tensor:
     stiffness = shear * one + (C12 + shear) * outer + cubic * outer * one
     traction = (stress @ n[..., None])[..., 0]
     relaxed = (traction * torch.linalg.solve(stiffness, traction)).sum(-1)
-    return (stress * misfit).sum((-1, -2)) - relaxed
+    b: Tensor = (stress * misfit).sum((-1, -2)) - relaxed
+    return b
 
 
 def loaded_misfit(load: Tensor, zener: Tensor, axis: Tensor) -> Tensor:
@@ -108,7 +109,8 @@ def elastic_symbol(
     n = _directions(grid)
     cos, sin, zener_k = cos.reshape(space), sin.reshape(space), zener.reshape(space)
     z, y, x = n.unbind(-1)
-    crystal = torch.stack(torch.broadcast_tensors(z, cos * y - sin * x, sin * y + cos * x), -1)
+    turned = cos * y - sin * x
+    crystal = torch.stack([z.expand_as(turned), turned, sin * y + cos * x], -1)
     misfit = loaded_misfit(load, zener, axis).reshape(*space, 3, 3)
     b = kernel(crystal, zener_k, misfit)
     mean = (grid.k2 == 0).cpu()
@@ -120,8 +122,8 @@ def elastic_symbol(
 def _directions(grid: Periodic | NoFlux) -> Tensor:
     """Return k / |k| as (z, y, x) for every wave of the grid (*spectrum, 3), on the CPU."""
     k = [values.detach().double().cpu() for values in grid.k]
-    parts = torch.broadcast_tensors(*[torch.zeros(())] * (3 - len(k)), *k)
-    n = torch.stack([part.double() for part in parts], -1)
+    flat = [torch.zeros((), dtype=torch.float64)] * (3 - len(k))
+    n = torch.stack([part.expand(grid.k2.shape) for part in (*flat, *k)], -1)
     length = n.norm(dim=-1, keepdim=True)
     return n / torch.where(length > 0, length, 1)
 

@@ -1,9 +1,9 @@
 """Keep grains of the same orientation apart.
 
-A polycrystal of many grains shares a few order parameters. Where two grains of the same one are about
+The grains of a polycrystal share a few order parameters. Where two grains of the same one are about
 to touch they would merge, which no real grains do; the smaller one then moves to an order parameter
-that is absent around it (C. E. Krill, L.-Q. Chen, Acta Mater. 50, 3057 (2002)). Nothing is seen of it:
-order parameters vanish between grains of the same orientation before they touch.
+that is absent around it (C. E. Krill, L.-Q. Chen, Acta Mater. 50, 3057 (2002)). The picture does not
+change: order parameters vanish between grains before those touch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REACH = 8  # cells around a grain that must be free of others of its orientation
 
 
 def connected(mask: NDArray[np.bool_], periodic: bool = True) -> NDArray[np.uint32]:
-    """Number the connected parts of a mask from 1; they may continue across the edges."""
+    """Return the numbers from 1 of the connected parts of a mask, which may continue across the edges."""
     from scipy.ndimage import label
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -38,7 +38,7 @@ def connected(mask: NDArray[np.bool_], periodic: bool = True) -> NDArray[np.uint
     _, merged = connected_components(links, directed=False)
     numbers = np.zeros(count + 1, np.uint32)
     numbers[1:] = np.unique(merged[1:], return_inverse=True)[1] + 1
-    return numbers[parts]
+    return np.asarray(numbers[parts])
 
 
 def kept_apart(eta: NDArray[np.floating], periodic: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Initial conditions: fluctuations, nuclei, polycrystals. Drawn on the CPU, the same for any device."""
+"""Initial conditions: fluctuations, nuclei, polycrystals; drawn on the CPU for any device."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class DoubleWell:
 
     @property
     def curvature(self) -> tuple[float | Tensor, ...]:
-        """f'' in the wells."""
+        """F'' in the wells."""
         return (2 * self.barrier * (self.high - self.low) ** 2,)
 
     def density(self, u: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ class Grains:
 
     @property
     def curvature(self) -> tuple[float | Tensor, ...]:
-        """f'' in the wells."""
+        """F'' in the wells."""
         return (2.0,)
 
     def density(self, u: Tensor) -> Tensor:
@@ -192,7 +192,7 @@ class GradientFlow:
 
     @cached_property
     def _quadratic(self) -> Tensor:
-        """kappa k^2 + B(k): the part of dF/du that is linear in u."""
+        """Kappa k^2 + B(k): the part of dF/du that is linear in u."""
         parts = [kappa * self.grid.k2 for kappa in self.gradient_energy]
         if self.elastic is not None:
             parts[0] = parts[0] + self.elastic
@@ -224,4 +224,5 @@ class GradientFlow:
     def _stacked(self, parts: list[Tensor]) -> Tensor:
         """Return (batch or 1, field, *spectrum) of parts that may have a batch axis or not."""
         parts = [part if part.ndim > self.grid.k2.ndim else part[None] for part in parts]
-        return torch.stack(torch.broadcast_tensors(*parts), 1)
+        batch = max(len(part) for part in parts)
+        return torch.stack([part.expand(batch, *self.grid.k2.shape) for part in parts], 1)

@@ -1,13 +1,14 @@
 """The PFHub benchmark problems: the same equations in every phase-field code of the world.
 
-A. M. Jokisaari, P. W. Voorhees, J. E. Guyer, J. Warren, O. G. Heinonen, Comput. Mater. Sci. 126, 139
-(2017): 1 spinodal decomposition, 2 Ostwald ripening; https://pages.nist.gov/pfhub.
+A. M. Jokisaari, P. W. Voorhees, J. E. Guyer, J. Warren, O. G. Heinonen, Comput. Mater. Sci. 126,
+139 (2017): 1 spinodal decomposition, 2 Ostwald ripening; https://pages.nist.gov/pfhub.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as default
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 SIZE, CELLS = 200.0, 200
 STEPS = 25  # between two reports
 
-# Free energies that others found. 1a: MEUMAPPS, the spectral code of ORNL, which 1 % of us should
-# be within; 1b, 1c, 2a: the middle of the finite element codes (1b, 1c: MOOSE, end value analytic).
+# Free energies that others found, by time, from the uploads to PFHub. Codes agree to a few per cent
+# at best: problems 1b, 1c and 2a coarsen along paths that small differences decide.
 REFERENCES: dict[str, tuple[str, Mapping[float, float]]] = {
     "1a": (
         "MEUMAPPS (spectral)",
@@ -41,8 +42,8 @@ REFERENCES: dict[str, tuple[str, Mapping[float, float]]] = {
             1e3: 85.31, 2e3: 60.64, 5e3: 43.84, 1e4: 33.42, 2e4: 27.90, 5e4: 24.35, 9.9e4: 24.04,
         },
     ),
-    "1b": ("MOOSE (finite elements)", {100: 131.6, 1e3: 74.4}),
-    "1c": ("MOOSE, FEniCS (finite elements)", {50: 18.25, 100: 14.0, 500: 9.4, 1e4: 4.79}),
+    "1b": ("MOOSE (finite elements)", {100: 130.75, 1e3: 74.41, 1e4: 40.01, 1.95e5: 9.603}),
+    "1c": ("MOOSE (finite elements)", {50: 17.91, 100: 14.02, 500: 9.40, 1e3: 8.74, 1e4: 4.80}),
     "2a": ("MOOSE (finite elements)", {1: 3486, 5: 2790, 10: 2071, 50: 1040, 100: 916, 1e3: 647}),
 }  # fmt: skip
 
@@ -91,7 +92,7 @@ class Benchmark:
     reference: Mapping[float, float]
     source: str
     field: NDArray[np.float32]
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = default(default_factory=dict)
     device: str = ""
 
     def outputs(self) -> list[Output]:
@@ -224,7 +225,7 @@ def _1b(dtype: torch.dtype, device: torch.device) -> tuple[Model, Tensor]:
 
 
 def _1c(dtype: torch.dtype, device: torch.device) -> tuple[Model, Tensor]:
-    """A stem of 20 x 100 from (0, 0) under a bar of 100 x 20."""
+    """Set up a stem of 20 x 100 from (0, 0) under a bar of 100 x 20."""
     x, y = np.meshgrid(np.arange(-40, 60) + 0.5, np.arange(120) + 0.5)
     inside = (y > 100) | ((x > 0) & (x < 20))
     grid = NoFluxShape(inside, 1.0, dtype=dtype, device=device)
@@ -257,6 +258,6 @@ def _2a(dtype: torch.dtype, device: torch.device) -> tuple[Model, Tensor]:
 PROBLEMS = {
     "1a": Problem("spinodal decomposition, periodic", 1e5, 1e-4, _1a),
     "1b": Problem("spinodal decomposition, no flux", 2e5, 1e-4, _1b),
-    "1c": Problem("spinodal decomposition, T without flux", 2e4, 2e-4, _1c),
-    "2a": Problem("Ostwald ripening, periodic", 1e3, 1e-3, _2a),
+    "1c": Problem("spinodal decomposition, T without flux", 1e4, 2e-4, _1c),
+    "2a": Problem("Ostwald ripening, periodic", 1e3, 5e-4, _2a),
 }

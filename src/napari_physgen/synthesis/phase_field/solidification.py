@@ -85,7 +85,7 @@ def solidification(
     cells = round(STAGE / spacing)
     grid = NoFlux((cells, cells), spacing, dtype=dtype, device=device)
     model = Dendrite(grid, UNDERCOOLING, DIFFUSIVITY, ANISOTROPY, even=even)
-    evolution = Evolution(model, _seed(grid, radius), tolerance)
+    evolution = Evolution(model, quarter_seed(grid, radius), tolerance)
     for time in times:
         while bool(evolution.time < time):
             evolution.advance(TRIES, time)
@@ -94,12 +94,20 @@ def solidification(
         yield _measure(evolution, model, time)
 
 
-def _seed(grid: NoFlux, radius: float) -> Tensor:
+def quarter_seed(grid: NoFlux, radius: float) -> Tensor:
     """Return a quarter of a round crystal in the corner of a melt (1, 2, y, x)."""
     centres = (torch.arange(grid.shape[0], dtype=torch.float64) + 0.5) * grid.spacing
     distance = torch.hypot(centres[:, None], centres)
     phi = torch.tanh((radius - distance) / math.sqrt(2))
     return torch.stack([phi, torch.zeros_like(phi)])[None]
+
+
+def tip_position(phi: Tensor, spacing: float) -> float:
+    """Return where phi (y, x) changes sign on the x axis, in the unit of `spacing`."""
+    # phi is even in y: this is its parabola through the first two rows, at y = 0.
+    axis = ((9 * phi[0] - phi[1]) / 8).double()
+    last = int((axis > 0).sum()) - 1
+    return (last + 0.5 + float(axis[last] / (axis[last] - axis[last + 1]))) * spacing
 
 
 def _warm_edge(fields: Tensor) -> bool:
@@ -123,12 +131,8 @@ def _enlarge(evolution: Evolution, model: Dendrite, cells: int) -> Dendrite:
 
 def _measure(evolution: Evolution, model: Dendrite, time: float) -> Crystal:
     grid, phi = model.grid, evolution.fields[0, 0]
-    # phi is even in y: this is its parabola through the first two rows, at y = 0.
-    axis = ((9 * phi[0] - phi[1]) / 8).double()
-    last = int((axis > 0).sum()) - 1
-    tip = (last + 0.5 + float(axis[last] / (axis[last] - axis[last + 1]))) * grid.spacing
     solid = float(grid.integral((phi + 1) / 2)) / SIZE**2
     melt = -0.25 + UNDERCOOLING * DIFFUSIVITY / A2 * (1 - 2 / 3 + 1 / 5)
     untouched = SIZE**2 - math.prod(grid.shape) * grid.spacing**2
     energy = float(evolution.energy[0]) + melt * untouched
-    return Crystal(time, tip, solid, energy, phi)
+    return Crystal(time, tip_position(phi, grid.spacing), solid, energy, phi)

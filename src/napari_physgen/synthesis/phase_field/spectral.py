@@ -25,18 +25,12 @@ class Grid(Protocol):
 
     shape: tuple[int, ...]
     spacing: float
+    dtype: torch.dtype
+    device: torch.device
 
     @property
     def k2(self) -> Tensor:
         """Eigenvalues of minus the Laplacian, of the spectrum's shape, 1 / length^2."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the fields."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the fields are."""
 
     def forward(self, u: Tensor) -> Tensor:
         """Return the spectrum of a field."""
@@ -69,6 +63,7 @@ class _Box:
         self.axes = tuple(range(-len(self.shape), 0))
 
     def integral(self, density: Tensor) -> Tensor:
+        """Return the integral over the domain, in float64."""
         cell = self.spacing ** len(self.shape)
         total: Tensor = _double(density).sum(self.axes) * cell
         return total
@@ -93,6 +88,7 @@ class Periodic(_Box):
 
     @cached_property
     def k2(self) -> Tensor:
+        """Squared wavenumbers, of the shape of the spectrum."""
         return torch.as_tensor(sum(k * k for k in self.k))
 
     @cached_property
@@ -105,12 +101,17 @@ class Periodic(_Box):
         return weight
 
     def forward(self, u: Tensor) -> Tensor:
-        return torch.fft.rfftn(u, dim=self.axes)
+        """Return the spectrum of a field."""
+        spectrum: Tensor = torch.fft.rfftn(u, dim=self.axes)
+        return spectrum
 
     def inverse(self, spectrum: Tensor) -> Tensor:
-        return torch.fft.irfftn(spectrum, s=self.shape, dim=self.axes)
+        """Return the field of a spectrum."""
+        u: Tensor = torch.fft.irfftn(spectrum, s=self.shape, dim=self.axes)
+        return u
 
     def rms(self, spectrum: Tensor) -> Tensor:
+        """Return the root mean square of the field with this spectrum."""
         power = self._weight * (spectrum.real.square() + spectrum.imag.square())
         return power.sum(self.axes).sqrt() / math.prod(self.shape)
 
@@ -148,6 +149,7 @@ class NoFlux(_Box):
 
     @cached_property
     def k2(self) -> Tensor:
+        """Squared wavenumbers, of the shape of the spectrum."""
         return torch.as_tensor(sum(k * k for k in self.k))
 
     @cached_property
@@ -161,16 +163,19 @@ class NoFlux(_Box):
         return total
 
     def forward(self, u: Tensor) -> Tensor:
+        """Return the spectrum of a field."""
         for axis in self.axes:
             u = self._dct(u, axis)
         return u
 
     def inverse(self, spectrum: Tensor) -> Tensor:
+        """Return the field of a spectrum."""
         for axis in self.axes:
             spectrum = self._idct(spectrum, axis)
         return spectrum
 
     def rms(self, spectrum: Tensor) -> Tensor:
+        """Return the root mean square of the field with this spectrum."""
         total = (self._weight * spectrum.square()).sum(self.axes)
         return (total / math.prod(self.shape)).sqrt()
 
@@ -252,7 +257,7 @@ class NoFluxShape:
         from scipy.linalg import eigh
 
         values, modes = eigh(_masked_laplacian(mask) / spacing**2)
-        self.shape = (int(mask.sum()),)
+        self.shape: tuple[int, ...] = (int(mask.sum()),)
         self.spacing = spacing
         self.dtype = dtype
         self.device = torch.device(device)
@@ -261,16 +266,20 @@ class NoFluxShape:
         self._modes = torch.as_tensor(modes).to(self.device, dtype)
 
     def forward(self, u: Tensor) -> Tensor:
+        """Return the spectrum of a field."""
         return u @ self._modes
 
     def inverse(self, spectrum: Tensor) -> Tensor:
+        """Return the field of a spectrum."""
         return spectrum @ self._modes.T
 
     def integral(self, density: Tensor) -> Tensor:
+        """Return the integral over the domain, in float64."""
         total: Tensor = _double(density).sum(-1) * self.spacing**2
         return total
 
     def rms(self, spectrum: Tensor) -> Tensor:
+        """Return the root mean square of the field with this spectrum."""
         return (spectrum.square().sum(-1) / self.shape[0]).sqrt()
 
 

@@ -38,7 +38,9 @@ SMALLEST = 1e-9
 class Model(Protocol):
     """A phase-field model on a grid."""
 
-    grid: Grid
+    @property
+    def grid(self) -> Grid:
+        """The grid of its fields."""
 
     @property
     def stiffness(self) -> Tensor:
@@ -96,7 +98,7 @@ class Evolution:
         return self.dt < SMALLEST * (self.time + FIRST_STEP)
 
     def put(self, fields: Tensor, changed: Sequence[bool]) -> None:
-        """Go on with other fields in the changed samples, there with smaller time steps at first."""
+        """Go on with other fields in the changed samples, with smaller time steps at first."""
         grid = self.model.grid
         new = torch.as_tensor(changed, device=grid.device)
         spectrum = grid.forward(fields.to(grid.device, grid.dtype))
