@@ -56,7 +56,6 @@ class PhaseFieldSettings(Settings):
         500.0,
         title="Duration",
         description="How long the material evolves; structures coarsen with time.",
-        unit="steps of time",
         gt=0,
         le=1e7,
     )
@@ -258,6 +257,15 @@ class PhaseFieldSettings(Settings):
         advanced=True,
         ge=0,
         le=1000,
+    )
+    time_unit_s: float | None = setting(
+        None,
+        title="Unit of time",
+        description="What one unit of simulated time stands for, e.g. from a heat treatment of "
+        "known length; empty: times stay in units of the simulation.",
+        unit="s",
+        advanced=True,
+        gt=0,
     )
     tolerance: float = setting(
         1e-3,

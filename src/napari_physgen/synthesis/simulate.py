@@ -284,15 +284,33 @@ def _summary(
         what = f"{100 * metrics['fraction']:.0f} % second phase"
     if settings.material in ("spinodal", "precipitates"):
         what += f", spacing {metrics['length_nm']:.4g} nm"
-    text = f"{what} at time {metrics['time']:.4g}{', stopped' if stopped else ''}."
+    when = f"time {metrics['time']:.4g}"
+    if settings.time_unit_s is not None:
+        when = _duration(metrics["time"] * settings.time_unit_s)
+    text = f"{what} at {when}{', stopped' if stopped else ''}."
     if stuck:
         return (
             f"{text} The equations became unstable there and the last good state was kept: lower "
             "the mobility or the misfit stress."
         )
     if metrics.get("fraction") == 0:
-        return f"{text} All of it dissolved: raise the first radius or the fraction."
+        return f"{text} {_DISSOLVED[settings.material]}"
     return text
+
+
+_DISSOLVED = {
+    "spinodal": "Nothing separated: choose a fraction nearer to one half, or less heating.",
+    "precipitates": "All of it dissolved: raise the first radius or the fraction.",
+    "dendrite": "All of it melted: raise the undercooling.",
+}
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in the largest unit that it fills, "3.2 h"."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"
 
 
 def _length(evolution: Evolution, box: Box) -> torch.Tensor:

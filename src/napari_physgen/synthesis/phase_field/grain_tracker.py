@@ -20,7 +20,7 @@ REACH = 8  # cells around a grain that must be free of others of its orientation
 
 
 def connected(mask: NDArray[np.bool_], periodic: bool = True) -> NDArray[np.uint32]:
-    """Return the numbers from 1 of the connected parts of a mask, which may continue across the edges."""
+    """Return the connected parts of a mask, numbered from 1; edges may join them."""
     from scipy.ndimage import label
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

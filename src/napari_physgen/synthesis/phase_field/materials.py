@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from napari_physgen.synthesis.phase_field import initial
+from napari_physgen.synthesis.phase_field.dendrite import CELL, dendrite_model, dendrite_start
 from napari_physgen.synthesis.phase_field.elasticity import elastic_symbol
 from napari_physgen.synthesis.phase_field.grain_tracker import connected, kept_apart
 from napari_physgen.synthesis.phase_field.models import (
@@ -277,6 +278,19 @@ def _apart(fields: Tensor, periodic: bool) -> tuple[Tensor, list[bool]]:
     return torch.as_tensor(eta), moved
 
 
+# ---- a melt that freezes ----------------------------------------------------------------------
+
+
+def _dendrite_model(box: Box, batch: Batch, cooled: bool) -> Model:
+    return dendrite_model(box, batch)
+
+
+def _dendrite_labels(
+    sample: Tensor, first: NDArray[np.bool_] | None, periodic: bool
+) -> NDArray[np.uint8]:
+    return (sample[0] > 0).cpu().numpy().astype(np.uint8)
+
+
 # ---- the four materials -----------------------------------------------------------------------
 
 
@@ -315,4 +329,5 @@ MATERIALS: dict[str, Material] = {
         _precipitates_start, _precipitates_model, _first, _precipitates_labels, cool=_cool
     ),
     "grains": Material(_grains_start, _grains_model, _squares, _grains_labels, tidy=_apart),
+    "dendrite": Material(dendrite_start, _dendrite_model, _first, _dendrite_labels, spacing=CELL),
 }
