@@ -14,6 +14,8 @@ import pytest
 
 import napari_physgen
 from napari_physgen.sim import SimSettings
+from napari_physgen.synthesis import DatasetSettings, PhaseFieldSettings, presets
+from napari_physgen.synthesis.calibration_settings import CalibrationSettings
 
 PACKAGE = Path(napari_physgen.__file__).parent
 ROOT = PACKAGE.parents[1]
@@ -22,8 +24,16 @@ pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="installed wheel")
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")]) if DOCS.is_dir() else []
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 
-TUTORIAL = DOCS / "tutorials" / "sim.md"
-METHOD = DOCS / "methods" / "sim.md"
+TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
+METHODS = sorted((DOCS / "methods").glob("*.md"))
+TABLES = {
+    "sim_settings": [(SimSettings, ["no", "yes"])],
+    "simulate_settings": [
+        (PhaseFieldSettings, ["no", "yes"]),
+        (DatasetSettings, []),
+        (CalibrationSettings, []),
+    ],
+}
 
 
 def name_of(page: Path) -> str:
@@ -47,14 +57,27 @@ def extension(monkeypatch):
     return load
 
 
-def test_the_tables_of_settings_have_a_row_for_every_field(extension):
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tables_of_settings_have_a_row_for_every_field(extension, name):
     rows = extension("generated").rows
-    names = [f"`{name}`" for name in SimSettings.model_fields]
-    assert [row[1] for row in rows(SimSettings)] == names
-    shown = [row[1] for part in (False, True) for row in rows(SimSettings, part)]
-    assert sorted(shown) == sorted(names)
-    page = (DOCS / "reference" / "sim_settings.md").read_text("utf-8")
-    assert re.findall(r":advanced: (\w+)", page) == ["no", "yes"]
+    page = (DOCS / "reference" / f"{name}.md").read_text("utf-8")
+    parts = []
+    for model, shown in TABLES[name]:
+        names = [f"`{name}`" for name in model.model_fields]
+        assert [row[1] for row in rows(model)] == names
+        halves = [row[1] for part in (False, True) for row in rows(model, part)]
+        assert sorted(halves) == sorted(names)
+        assert page.count(f":{model.__name__}\n") == max(len(shown), 1)
+        parts += shown
+    assert re.findall(r":advanced: (\w+)", page) == parts
+
+
+def test_the_table_of_presets_is_enough_to_write_them(extension):
+    found = extension("generated").preset_rows()
+    assert [name for name, *_ in found] == [f"`{name}`" for name in presets]
+    for (_, material, sets), preset in zip(found, presets.values(), strict=True):
+        values = dict(part.replace("`", "").split(" ") for part in sets.split(", "))
+        assert PhaseFieldSettings.parse({"material": material} | values) == preset
 
 
 def test_the_tables_tell_unit_bounds_default_and_whether_a_setting_is_tunable(extension):
@@ -66,6 +89,8 @@ def test_the_tables_tell_unit_bounds_default_and_whether_a_setting_is_tunable(ex
     assert order[3:5] == ("`auto`, `angle-phase`, `phase-angle`", "`auto`")
     assert rows["`seed`"][4] == "`0`"
     assert all(row[0] and row[6] for row in rows.values())
+    rows = {row[1]: row for row in extension("generated").rows(PhaseFieldSettings)}
+    assert rows["`grains`"][6].endswith("*For grains.*")
 
 
 def test_the_help_pages_are_those_of_the_command_line(extension):
@@ -81,13 +106,16 @@ def test_the_help_pages_are_those_of_the_command_line(extension):
     assert not missing
 
 
-def test_the_method_page_reads_its_numbers_from_the_code(extension):
+def test_the_method_pages_read_their_numbers_from_the_code(extension):
     from napari_physgen.sim.measurement import HELD_OUT
 
     values = extension("constants").constants()
-    used = set(re.findall(r"\{\{ (\w+) \}\}", METHOD.read_text("utf-8")))
-    assert used == set(values)
+    text = "".join(page.read_text("utf-8") for page in METHODS)
+    assert set(re.findall(r"\{\{ (\w+) \}\}", text)) == set(values)
     assert values["held_out"] == f"{HELD_OUT:.0%}"
+    assert values["pf_gap"] == "3"
+    formulas = re.findall(r"\$\$.*?\$\$|\$[^$\n]+\$", text, re.S)
+    assert not [formula for formula in formulas if "{{" in formula]  # it would stay as it is
 
 
 def test_every_python_block_compiles():
@@ -107,7 +135,9 @@ def test_the_python_blocks_run_on_a_small_stack(page, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     source = "\n".join(python_blocks(ROOT / page))
-    source = source.replace("(256, 256)", "(128, 128)")
+    source = source.replace("(256, 256)", "(128, 128)").replace(
+        '"duration": 20.0', '"duration": 5.0'
+    )
     source = source.replace("pixel_size_nm=86.67)", 'pixel_size_nm=86.67, method="wiener")')
     assert source.count('method="wiener"') == 1
     settings = SimSettings(na=1.4, wavelength_nm=525, pixel_size_nm=80)
@@ -117,6 +147,14 @@ def test_the_python_blocks_run_on_a_small_stack(page, tmp_path, monkeypatch):
     names: dict[str, object] = {}
     exec(compile(source, page, "exec"), names)
     assert names["result"].image.shape == (128, 128)
+
+
+def test_the_python_blocks_of_the_microstructure_tutorial_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = DOCS / "tutorials" / "microstructure.md"
+    names: dict[str, object] = {}
+    exec(compile("\n".join(python_blocks(page)), str(page), "exec"), names)
+    assert names["sample"].field.shape == names["field"].shape == (64, 64)
 
 
 def test_every_name_on_the_python_page_exists():
@@ -161,8 +199,9 @@ def sentences() -> list[str]:
 
 
 def quoted_messages() -> list[str]:
-    """Return the messages in the first column of the tables of the troubleshooting section."""
-    section = TUTORIAL.read_text("utf-8").partition("## When something is wrong")[2]
+    """Return the messages in the first column of the tables of the troubleshooting sections."""
+    texts = [page.read_text("utf-8") for page in TUTORIALS]
+    section = "".join(text.partition("## When something is wrong")[2] for text in texts)
     return re.findall(r"^\| `([^`]+)` \|", section, re.M)
 
 

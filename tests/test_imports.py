@@ -12,7 +12,9 @@ import sys
 import pytest
 
 HEAVY = ("torch", "monai", "lightning_fabric", "sklearn")
-LIGHT = ["", ".sim", ".backend", ".io", ".recipe", ".cli", ".provenance", ".settings"]
+LIGHT = ["", ".sim", ".backend", ".io", ".recipe", ".cli", ".provenance", ".settings", ".synthesis"]
+LIGHT += [f".synthesis.{name}" for name in ("settings", "results", "presets")]
+LIGHT += [f".synthesis.{name}" for name in ("dataset_settings", "calibration_settings")]
 
 
 def loaded_after(code: str) -> set[str]:
@@ -29,8 +31,9 @@ def test_importing_the_package_loads_neither_torch_nor_qt(module):
     assert not loaded.intersection((*HEAVY, "napari", "qtpy", "PyQt6", "skimage"))
 
 
-def test_help_on_the_command_line_loads_neither_torch_nor_qt():
-    code = "from napari_physgen.cli import main\nmain(['sim', '--help'])"
+@pytest.mark.parametrize("command", ["sim", "simulate", "dataset", "calibrate", "pfhub"])
+def test_help_on_the_command_line_loads_neither_torch_nor_qt(command):
+    code = f"from napari_physgen.cli import main\nmain(['{command}', '--help'])"
     assert not loaded_after(code).intersection((*HEAVY, "napari", "qtpy", "PyQt6"))
 
 

@@ -160,7 +160,23 @@ def test_a_recipe_is_not_saved_into_a_missing_folder(tmp_path):
         Recipe(tool="sim", settings=SIM).save(tmp_path / "absent" / "r.yaml")
 
 
-@pytest.mark.parametrize("name", ["sim"])
+def test_a_tool_that_makes_something_from_nothing_has_a_record_too():
+    settings = {"material": "spinodal", "size": 32, "duration": 1, "seed": 9}
+    recipe = Recipe(tool="simulate", settings=settings)
+    done = run(start("simulate", recipe.parse(), {}))
+    assert done.record.inputs == ()
+    assert done.record.seed == 9
+    assert done.record.device == done.result.device
+    again = run(start("simulate", Recipe.of(done.record).parse(), {}))
+    np.testing.assert_array_equal(again.result.field, done.result.field)
+
+
+def test_a_recipe_that_holds_a_simulation_names_the_wrong_setting_in_it():
+    with pytest.raises(UserError, match=r"Fraction \(fraction\)"):
+        Recipe(tool="dataset", settings={"simulation": {"fraction": 2}}).parse()
+
+
+@pytest.mark.parametrize("name", list(TOOLS))
 def test_every_tool_is_where_the_registry_says(name):
     assert issubclass(TOOLS[name].settings_class(), Settings)
     assert callable(TOOLS[name].job_function())

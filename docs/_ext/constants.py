@@ -1,4 +1,4 @@
-"""Numbers that the method page quotes, read from the modules that use them."""
+"""Numbers that the method pages quote, read from the modules that use them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,21 @@ NAMES = {
     "notch_strength": "sim.wiener:NOTCH_STRENGTH",
     "paper_channels": "sim.paper:CHANNELS",
     "paper_steps": "sim.paper:STEPS",
+    "pf_barrier": "synthesis.settings:SPINODAL_BARRIER",
+    "pf_boundary": "synthesis.phase_field.materials:BOUNDARY",
+    "pf_c12": "synthesis.phase_field.elasticity:C12",
+    "pf_cell": "synthesis.phase_field.dendrite:CELL",
+    "pf_disorder": "synthesis.phase_field.dendrite:DISORDER",
+    "pf_disorder_length": "synthesis.phase_field.dendrite:DISORDER_LENGTH",
+    "pf_drive": "synthesis.phase_field.materials:DRIVE",
+    "pf_fewest": "synthesis.settings:FEWEST_CELLS",
+    "pf_high": "synthesis.phase_field.materials:HIGH",
+    "pf_low": "synthesis.phase_field.materials:LOW",
+    "pf_relaxation": "synthesis.phase_field.materials:RELAXATION",
+    "pf_repulsion": "synthesis.phase_field.materials:REPULSION",
+    "pf_soft": "synthesis.phase_field.initial:SOFT",
+    "pf_w": "synthesis.settings:PRECIPITATE_BARRIER",
+    "pf_zener": "synthesis.phase_field.elasticity:USUAL_ZENER",
     "polish": "sim.variational:POLISH",
     "probe": "sim.variational:PROBE",
     "refine": "sim.variational:REFINE",
@@ -34,6 +49,7 @@ def constants() -> dict[str, str]:
 
     values = {name: _read(place) for name, place in NAMES.items()}
     values["held_out"] = f"{float(values['held_out']):.0%}"
+    values["pf_gap"] = f"{2 * float(values.pop('pf_soft')):g}"
     return values | {"members": str(SimSettings.model_fields["members"].default)}
 
 

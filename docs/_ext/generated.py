@@ -15,10 +15,12 @@ from sphinx.util.docutils import SphinxDirective
 from napari_physgen.settings import describe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic.fields import FieldInfo
     from sphinx.application import Sphinx
 
-    from napari_physgen.settings import Settings
+    from napari_physgen.settings import Description, Settings
 
 COLUMNS = ("Setting", "Name in files", "Unit", "Values", "Default", "While running", "What it is")
 WIDTHS = (13, 15, 7, 15, 11, 9, 30)
@@ -28,7 +30,14 @@ BOUNDS = (
     (annotated_types.Lt, "lt", "< {:g}"),
     (annotated_types.Le, "le", "≤ {:g}"),
 )
-KINDS = {"int": "whole number", "float": "number", "str": "text", "bool": "yes or no"}
+KINDS = {
+    "int": "whole number",
+    "float": "number",
+    "str": "text",
+    "bool": "yes or no",
+    "dict": "lowest and highest value by name",
+    "PhaseFieldSettings": "the settings above",
+}
 
 
 def rows(model: type[Settings], advanced: bool | None = None) -> list[tuple[str, ...]]:
@@ -38,14 +47,36 @@ def rows(model: type[Settings], advanced: bool | None = None) -> list[tuple[str,
         about = describe(name, field)
         if advanced is None or about.advanced is advanced:
             tunable = "can change" if about.tunable else ""
-            cells = (_values(field), _default(field), tunable, about.text)
+            cells = (_values(field), _default(field), tunable, about.text + _only(about))
             found.append((about.title, f"`{name}`", about.unit, *cells))
+    return found
+
+
+def _only(about: Description) -> str:
+    """Return for which choices of another setting this one matters."""
+    return "".join(f" *For {', '.join(choices)}.*" for choices in about.only.values())
+
+
+def preset_rows() -> list[tuple[str, str, str]]:
+    """Return name, material and what differs from the defaults of every preset, in Markdown."""
+    from napari_physgen.synthesis import PhaseFieldSettings, presets
+
+    found = []
+    for name, settings in presets.items():
+        plain = PhaseFieldSettings(material=settings.material)
+        differs = [
+            f"`{key}` {value:g}"
+            for key, value in settings.model_dump().items()
+            if value != getattr(plain, key)
+        ]
+        found.append((f"`{name}`", settings.material, ", ".join(differs)))
     return found
 
 
 def _values(field: FieldInfo) -> str:
     """Return the choices, or the kind of value and its bounds."""
-    kinds = [k for k in get_args(field.annotation) or (field.annotation,) if k is not NoneType]
+    parts = () if get_origin(field.annotation) is dict else get_args(field.annotation)
+    kinds = [k for k in parts or (field.annotation,) if k is not NoneType]
     if get_origin(field.annotation) is Literal:
         return ", ".join(f"`{choice}`" for choice in kinds)
     names = [KINDS.get(kind.__name__, "file") for kind in kinds]
@@ -61,7 +92,8 @@ def _values(field: FieldInfo) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "*must be given*"
-    return "*empty*" if field.default is None else f"`{field.default}`"
+    value = field.get_default(call_default_factory=True)
+    return "*empty*" if value is None or value == {} else f"`{value}`"
 
 
 def help_text(*command: str, width: int = 88) -> str:
@@ -84,10 +116,10 @@ class SettingsTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         module, _, name = self.arguments[0].partition(":")
         model = getattr(importlib.import_module(module), name)
-        return [self._table([COLUMNS, *rows(model, self.options.get("advanced"))])]
+        return [self._table([COLUMNS, *rows(model, self.options.get("advanced"))], WIDTHS)]
 
-    def _table(self, lines: list[tuple[str, ...]]) -> nodes.Node:
-        group = nodes.tgroup("", *(nodes.colspec(colwidth=w) for w in WIDTHS), cols=len(WIDTHS))
+    def _table(self, lines: Sequence[tuple[str, ...]], widths: tuple[int, ...]) -> nodes.Node:
+        group = nodes.tgroup("", *(nodes.colspec(colwidth=w) for w in widths), cols=len(widths))
         group += nodes.thead("", self._row(lines[0]))
         group += nodes.tbody("", *(self._row(line) for line in lines[1:]))
         return nodes.table("", group, classes=["settings"])
@@ -99,6 +131,16 @@ class SettingsTable(SphinxDirective):
         parent = nodes.Element()
         self.state.nested_parse(StringList([markdown], self.get_source_info()[0]), 0, parent)
         return list(parent.children)
+
+
+class PresetsTable(SettingsTable):
+    """``{presets-table}``: every preset and what it sets."""
+
+    required_arguments = 0
+
+    def run(self) -> list[nodes.Node]:
+        lines = [("Preset", "Material", "Sets"), *preset_rows()]
+        return [self._table(lines, (15, 15, 70))]
 
 
 class CommandHelp(SphinxDirective):
@@ -113,5 +155,6 @@ class CommandHelp(SphinxDirective):
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("settings-table", SettingsTable)
+    app.add_directive("presets-table", PresetsTable)
     app.add_directive("command-help", CommandHelp)
     return {"parallel_read_safe": True}

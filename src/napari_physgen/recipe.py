@@ -7,13 +7,11 @@ recipe gives the same pixels in both.
 from __future__ import annotations
 
 import importlib
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_physgen import __version__
@@ -42,12 +40,16 @@ class Tool:
         ``module:name`` of the settings model and of the job function, which is
         called with the inputs and the settings by name.
     inputs : tuple of str
-        Names of the input arrays, the first one is the image to work on.
+        Names of the input arrays, the first one is the image to work on; none for a
+        tool that makes something from nothing.
+    folder : bool
+        Whether the job writes into a folder itself, which it is given as ``folder``.
     """
 
     settings: str
     job: str
     inputs: tuple[str, ...] = ("raw",)
+    folder: bool = False
 
     def settings_class(self) -> type[Settings]:
         """Import the settings model."""
@@ -60,6 +62,17 @@ class Tool:
 
 TOOLS: dict[str, Tool] = {
     "sim": Tool("napari_physgen.sim.settings:SimSettings", "napari_physgen.sim:reconstruct"),
+    "simulate": Tool(
+        "napari_physgen.synthesis.settings:PhaseFieldSettings",
+        "napari_physgen.synthesis:simulate",
+        inputs=(),
+    ),
+    "dataset": Tool(
+        "napari_physgen.synthesis.dataset_settings:DatasetSettings",
+        "napari_physgen.synthesis.dataset:fill",
+        inputs=(),
+        folder=True,
+    ),
 }
 
 R = TypeVar("R", bound=Result)
@@ -104,16 +117,9 @@ class Recipe(BaseModel):
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the recipe as YAML; raises UserError where that cannot be done."""
-        from napari_physgen.io.atomic import replacing
+        from napari_physgen.io.recipes import write_recipe
 
-        text = yaml.safe_dump(
-            {"tool": self.tool, "version": self.version, "settings": self.settings},
-            sort_keys=False,
-            allow_unicode=True,
-        )
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        return Path(path)
+        return write_recipe(path, self.tool, self.settings, self.version)
 
     def parse(self) -> Settings:
         """Return the validated settings; raises UserError for unknown tools or fields."""
@@ -130,15 +136,9 @@ class Recipe(BaseModel):
 
     @classmethod
     def _from_text(cls, path: Path) -> Self:
-        try:
-            text = path.read_text(encoding="utf-8")
-            values = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-        except FileNotFoundError:
-            raise UserError(f"There is no recipe {path}.") from None
-        except (OSError, UnicodeDecodeError):
-            raise UserError(f"The recipe {path} cannot be read.") from None
-        except (yaml.YAMLError, json.JSONDecodeError):
-            raise UserError(f"{path.name} is no recipe: it is not valid YAML or JSON.") from None
+        from napari_physgen.io.recipes import read_values
+
+        values = read_values(path)
         if isinstance(values, dict) and "inputs" in values and "device" in values:
             return cls.of(Record.from_dict(values))
         try:
@@ -202,7 +202,7 @@ def start(
     record = Record(
         tool=tool,
         settings=plain,
-        seed=plain.get("seed"),
+        seed=_seed(plain),
         inputs=described,
         device=_device(result, plain),
         duration_s=round(time.perf_counter() - began, 3),
@@ -220,13 +220,21 @@ def _words(command: Command, progress: Progress) -> str:
     return f"{changes} {where}"
 
 
+def _seed(settings: Mapping[str, Any]) -> int | None:
+    """Return the seed of a tool, or of the simulation that it repeats."""
+    seed: int | None = settings.get("seed", settings.get("simulation", {}).get("seed"))
+    return seed
+
+
 def _device(result: Result, settings: Mapping[str, Any]) -> str:
     """Return where the result was made, as the tool says or as the setting resolves."""
-    if "device" not in settings:
-        return "cpu"
-    from napari_physgen.backend import resolve_device
+    device = getattr(result, "device", None)
+    if not device:
+        if "device" not in settings:
+            return "cpu"
+        from napari_physgen.backend import resolve_device
 
-    device = getattr(result, "device", None) or resolve_device(settings["device"])
+        device = resolve_device(settings["device"])
     if str(device).startswith("cuda"):
         import torch
 

@@ -3,13 +3,16 @@
 from napari_physgen.io.image import Image
 from napari_physgen.io.imagej import write_imagej_tiff
 from napari_physgen.io.ome_tiff import write_ome_tiff
+from napari_physgen.io.pictures import read_mask, read_picture
 from napari_physgen.io.readers import Stack, read_otf, read_stack
 from napari_physgen.io.records import read_record
 
 __all__ = [
     "Image",
     "Stack",
+    "read_mask",
     "read_otf",
+    "read_picture",
     "read_record",
     "read_stack",
     "write_imagej_tiff",

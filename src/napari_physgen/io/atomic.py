@@ -41,7 +41,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
-        raise _in_words(error, target) from error
+        raise in_words(error, target) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -54,7 +54,8 @@ def _umask() -> int:
     return mask
 
 
-def _in_words(error: OSError, target: Path) -> UserError:
+def in_words(error: OSError, target: Path) -> UserError:
+    """Say why `target` was not saved."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(f"The disk is full: {target} was not saved, free some space and retry.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

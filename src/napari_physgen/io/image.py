@@ -67,7 +67,13 @@ class Image:
             raise UserError(f"'{self.name}' has no pixels, so there is nothing to save.")
 
     @classmethod
-    def of(cls, output: Output, pixel_size_nm: float | None, record: Record | None = None) -> Self:
+    def of(
+        cls,
+        output: Output,
+        pixel_size_nm: float | None,
+        record: Record | None = None,
+        plane_nm: float | None = None,
+    ) -> Self:
         """Return a tool's output as an image.
 
         Parameters
@@ -78,6 +84,8 @@ class Image:
             Pixel size of the tool's input, nm.
         record : Record, optional
             How it was made.
+        plane_nm : float, optional
+            Distance of planes along an axis "z", nm.
         """
         step, origin = {}, {}
         if pixel_size_nm is not None:
@@ -85,6 +93,8 @@ class Image:
             for axis, shift in zip(output.axes[-2:], output.translation, strict=True):
                 step[axis] = (pixel / output.zoom, "um")
                 origin[axis] = shift * pixel
+        if plane_nm is not None and "z" in output.axes:
+            step["z"] = (plane_nm / 1000, "um")
         return cls(output.name, output.data, output.axes, step, origin, output.kind, record)
 
     @property

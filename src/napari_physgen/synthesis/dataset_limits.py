@@ -26,7 +26,8 @@ SPARE_BYTES = 64 * 2**20  # that the disk keeps free
 def batch_size(settings: PhaseFieldSettings, device: torch.device) -> int:
     """Return how many samples to simulate side by side.
 
-    On a CPU one: its cores share the work on one sample, and none waits for a slower neighbour.
+    On a CPU one: from 128 x 128 cells on more of them are no faster (measured), and the pixels do
+    not even differ in rounding after an interruption.
     """
     if device.type == "cpu":
         return 1

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import annotated_types
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from napari_physgen.settings import Settings, describe, setting
+from napari_physgen.errors import UserError
+from napari_physgen.settings import Settings, describe, explain, setting
 from napari_physgen.synthesis.settings import PhaseFieldSettings
 
 if TYPE_CHECKING:
@@ -41,7 +42,18 @@ VARIED: dict[str, tuple[str, ...]] = {
 # An orientation has no size to vary by a share of; with a spread of 1 every one occurs.
 TURN_DEG = 45.0
 # The samples of a batch share these, or they say how and not what to simulate.
-_SHARED = ("size", "depth", "order_parameters", "symmetry", "frames", "tolerance", "seed")
+_SHARED = (
+    "size",
+    "depth",
+    "order_parameters",
+    "symmetry",
+    "second_time",
+    "frames",
+    "tolerance",
+    "seed",
+)
+# Parameters that exclude each other are drawn again, this often.
+DRAWS = 100
 
 
 class DatasetSettings(Settings):
@@ -93,10 +105,8 @@ class DatasetSettings(Settings):
     def _possible(self) -> Self:
         for name, (low, high) in self.vary.items():
             self._check(name, low, high)
-        # The limits that several settings share are monotonic: the corners stand for the inside.
-        for corner in (0, 1):
-            values = {name: limits[corner] for name, limits in self.ranges.items()}
-            self._with(values)
+            for value in (low, high):
+                self._with({name: value})
         return self
 
     def _check(self, name: str, low: float, high: float) -> None:
@@ -132,14 +142,30 @@ class DatasetSettings(Settings):
         return found | self.vary
 
     def sample(self, index: int) -> PhaseFieldSettings:
-        """Return the settings of sample `index`, which depend on nothing else."""
-        seed = self.simulation.seed
-        drawn: dict[str, Any] = {
-            name: _draw(np.random.default_rng([seed, index, zlib.crc32(name.encode())]), name, span)
-            for name, span in self.ranges.items()
-        }
-        drawn["seed"] = int(np.random.default_rng([seed, index]).integers(2**31))
-        return self._with(drawn)
+        """Return the settings of sample `index`, which depend on nothing else.
+
+        Raises
+        ------
+        UserError
+            If hardly any combination within the ranges is possible.
+        """
+        ranges, problem = self.ranges, None
+        for draw in range(DRAWS):
+            values: dict[str, Any] = {
+                name: _draw(self._random(index, draw, name), name, span)
+                for name, span in ranges.items()
+            }
+            values["seed"] = int(self._random(index, draw, "seed").integers(2**31))
+            try:
+                return self._with(values)
+            except ValidationError as error:
+                problem = error
+        assert problem is not None
+        raise UserError(explain(PhaseFieldSettings, problem))
+
+    def _random(self, index: int, draw: int, name: str) -> np.random.Generator:
+        stream = (index, draw, zlib.crc32(name.encode()))
+        return np.random.default_rng([self.simulation.seed, *stream])
 
     @property
     def slices(self) -> range:

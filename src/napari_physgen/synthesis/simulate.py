@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 # Cells, times fields, times samples, that are moved between two reports: about 20 reports a second
 # on one core.
 WORK = 1_300_000
+MOST_STEPS = 100
 RESOLUTION = 1000  # of the progress
 TIDYINGS = 50
 
@@ -80,7 +81,20 @@ def simulate_batch(settings: Sequence[PhaseFieldSettings]) -> Job[list[Microstru
         A job; `Tune` changes all samples.
     """
     device = resolve_device(settings[0].device)
-    return with_memory_fallback(lambda place, _: _simulate(list(settings), place), device)
+    batch = list(settings)
+    return with_memory_fallback(
+        lambda place, size: _in_groups(batch, place, size), device, len(batch)
+    )
+
+
+def _in_groups(
+    batch: list[PhaseFieldSettings], device: torch.device, size: int
+) -> Job[list[Microstructure]]:
+    """Simulate `size` samples at a time."""
+    results = []
+    for first in range(0, len(batch), size):
+        results += yield from _simulate(batch[first : first + size], device)
+    return results
 
 
 def _only(job: Job[list[Microstructure]]) -> Job[Microstructure]:
@@ -155,7 +169,7 @@ class _Run:
         evolution = self.evolution
         durations = evolution.time.new_tensor([s.duration for s in self.batch])
         until = share * durations
-        steps = max(1, round(WORK / evolution.spectrum.numel()))
+        steps = min(max(1, round(WORK / evolution.spectrum.numel())), MOST_STEPS)
         while bool(((evolution.time < until) & ~evolution.stuck).any()):
             evolution.advance(steps, until)
             self.record()

@@ -1,0 +1,108 @@
+"""The tools without a window: the same jobs, settings and files as in napari."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+import pydantic
+from cyclopts import App, CycloptsError
+
+from napari_physgen import __version__
+from napari_physgen.cli import microstructures, stacks
+from napari_physgen.cli.options import Folder, ImageJ
+from napari_physgen.cli.stacks import Raw
+from napari_physgen.cli.terminal import stem
+from napari_physgen.errors import UserError
+from napari_physgen.settings import explain
+
+app = App(
+    name="napari-physgen",
+    help="Physics-informed generative microscopy, without a window.",
+    version=__version__,
+    result_action="return_value",
+)
+app.command(stacks.sim)
+app.command(microstructures.simulate)
+app.command(microstructures.dataset)
+app.command(microstructures.calibrate)
+app.command(microstructures.pfhub)
+
+
+@app.command
+def run(recipe: Path, raw: Raw | None = None, *, out: Folder, imagej: ImageJ = False) -> None:
+    """Run a recipe, with the same pixels as in napari.
+
+    Parameters
+    ----------
+    recipe
+        Recipe (YAML), record (JSON), or a TIFF exported by napari-physgen.
+    raw
+        What the recipe works on, if it works on anything: TIFF, NPY, MRC or DV files.
+    """
+    from napari_physgen.recipe import TOOLS, Recipe
+
+    loaded = Recipe.load(recipe)
+    tool, settings = TOOLS[loaded.tool], loaded.parse()
+    if tool.inputs and not raw:
+        raise UserError(f"{recipe.name} works on stacks: name at least one file after it.")
+    if raw and not tool.inputs:
+        raise UserError(f"{recipe.name} needs no files, it makes its own: leave them out.")
+    if tool.folder:
+        microstructures.fill(loaded.tool, settings, out)
+    elif tool.inputs:
+        stacks.process(loaded.tool, settings, raw or [], out, imagej)
+    else:
+        microstructures.make_one(loaded.tool, settings, out, stem(recipe), imagej)
+
+
+@app.command
+def info() -> None:
+    """Show versions, devices and free memory."""
+    from napari_physgen.backend import system_info
+
+    for name, value in system_info().items():
+        print(f"{name:18} {value}")
+
+
+@app.command
+def demo() -> None:
+    """Open napari, reconstruct a simulated stack and save the result in demo/."""
+    from importlib import import_module
+
+    # By name, so that the command line does not depend on the window.
+    import_module("napari_physgen.app.demo").main()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; wrong input gives one line on stderr and exit code 2."""
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except UserError as error:
+        _fail(str(error))
+    except CycloptsError as error:
+        _fail(_sentence(error))
+    except KeyboardInterrupt:
+        print("Given up: what was running is not saved.", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _fail(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _sentence(error: CycloptsError) -> str:
+    cause, argument = error.__cause__, error.argument
+    if isinstance(cause, pydantic.ValidationError) and argument is not None:
+        return explain(_model(argument.hint), cause)
+    return " ".join(str(error).split())
+
+
+def _model(hint: Any) -> Any:
+    """Return the settings model behind ``Model`` or ``Model | None``."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return next(kind for kind in get_args(hint) if kind is not type(None))
+    return hint

@@ -1,0 +1,81 @@
+"""Jobs in a terminal: a progress bar, Ctrl-C, and folders."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from napari_physgen.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from napari_physgen.backend.job import Command, Progress
+
+
+@contextmanager
+def bar(name: str, interrupts: Interrupts) -> Iterator[Callable[[Progress], Command | None]]:
+    """Show a job as a progress bar on stderr; give the callback that feeds it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from napari_physgen.backend import Stop
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(name, total=None)
+        stage: str | None = None
+        stopped = False
+
+        def report(progress: Progress) -> Command | None:
+            nonlocal stage, stopped
+            if progress.message != stage:
+                stage = progress.message
+                shown.reset(task, total=progress.total, description=f"{name}: {stage}")
+            shown.update(task, completed=progress.step, total=progress.total)
+            if interrupts.count and not stopped:
+                stopped = True
+                shown.update(task, description=f"{name}: stopping, Ctrl-C again gives up")
+                return Stop()
+            return None
+
+        yield report
+
+
+class Interrupts:
+    """Counts Ctrl-C; the second one ends the program."""
+
+    count = 0
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._count)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _count(self, *_: object) -> None:
+        self.count += 1
+        if self.count > 1:
+            raise KeyboardInterrupt
+
+
+def make(folder: Path) -> None:
+    """Make a folder; raises UserError where that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        raise UserError(f"The folder {folder} cannot be made: choose another one.") from None
+
+
+def stem(path: Path) -> str:
+    """Return the name of a file without what says its kind."""
+    return path.name.removesuffix(path.suffix).removesuffix(".ome").removesuffix(".recipe")
