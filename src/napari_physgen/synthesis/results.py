@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
     from napari_physgen.synthesis.settings import PhaseFieldSettings
 
-COLORMAPS = {"spinodal": "gray", "precipitates": "gray", "grains": "gray", "dendrite": "gray"}
+_DISSOLVED = {
+    "spinodal": "Nothing separated: choose a fraction nearer to one half, or less heating.",
+    "precipitates": "All of it dissolved: raise the first radius or the fraction.",
+    "dendrite": "All of it melted: raise the undercooling.",
+}
 
 
 @dataclass(frozen=True)
@@ -75,3 +79,46 @@ class Microstructure:
                 Output("time-lapse", self.movie, axes=("time", *axes), display={"visible": False})
             )
         return outputs
+
+
+def summarise(
+    settings: PhaseFieldSettings, metrics: Mapping[str, float], stuck: bool, stopped: bool
+) -> str:
+    """Say in words what came out.
+
+    Parameters
+    ----------
+    settings : PhaseFieldSettings
+    metrics : mapping
+        Those of `Microstructure`.
+    stuck : bool
+        Whether the equations became unstable before the end.
+    stopped : bool
+        Whether it was ended early.
+    """
+    if "grains" in metrics:
+        what = f"{metrics['grains']:.0f} grains"
+    else:
+        what = f"{100 * metrics['fraction']:.0f} % second phase"
+    if settings.material in ("spinodal", "precipitates"):
+        what += f", spacing {metrics['length_nm']:.4g} nm"
+    when = f"time {metrics['time']:.4g}"
+    if settings.time_unit_s is not None:
+        when = _duration(metrics["time"] * settings.time_unit_s)
+    text = f"{what} at {when}{', stopped' if stopped else ''}."
+    if stuck:
+        return (
+            f"{text} The equations became unstable there and the last good state was kept: lower "
+            "the mobility or the misfit stress."
+        )
+    if metrics.get("fraction") == 0:
+        return f"{text} {_DISSOLVED[settings.material]}"
+    return text
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in the largest unit that it fills, "3.2 h"."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"

@@ -13,19 +13,16 @@ from napari_physgen.backend import (
     Progress,
     Stop,
     Tune,
-    describe_device,
     resolve_device,
     with_memory_fallback,
 )
 from napari_physgen.outputs import Output
-from napari_physgen.synthesis.phase_field.materials import (
-    MATERIALS,
-    boundaries,
-    second_phase,
-)
+from napari_physgen.synthesis.phase_field.materials import MATERIALS
+from napari_physgen.synthesis.phase_field.mixtures import second_phase
+from napari_physgen.synthesis.phase_field.polycrystals import boundaries
 from napari_physgen.synthesis.phase_field.spectral import NoFlux, Periodic
 from napari_physgen.synthesis.phase_field.stepper import Evolution
-from napari_physgen.synthesis.results import Microstructure
+from napari_physgen.synthesis.results import Microstructure, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_physgen.backend import Command, Job
-    from napari_physgen.synthesis.phase_field.materials import Box
+    from napari_physgen.synthesis.phase_field.batches import Box, Labels
     from napari_physgen.synthesis.settings import PhaseFieldSettings
 
 # Cells, times fields, times samples, that are moved between two reports: about 20 reports a second
@@ -124,9 +121,7 @@ class _Run:
     cooled: bool = False
     first: list[NDArray[np.bool_] | None] = field(default_factory=list)
     energies: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=list)
-    frames: list[tuple[NDArray[np.float32], list[NDArray[np.uint8] | NDArray[np.uint32]]]] = field(
-        default_factory=list
-    )
+    frames: list[tuple[NDArray[np.float32], list[Labels]]] = field(default_factory=list)
     times: list[NDArray[np.float64]] = field(default_factory=list)
 
     @classmethod
@@ -234,7 +229,7 @@ class _Run:
         if any(changed):
             self.evolution.put(fields, changed)
 
-    def masks(self) -> list[NDArray[np.uint8] | NDArray[np.uint32]]:
+    def masks(self) -> list[Labels]:
         """Return the labels of every sample."""
         labels = MATERIALS[self.material].labels
         fields = self.evolution.fields
@@ -283,48 +278,10 @@ class _Run:
             movie=np.stack([frame[0][i] for frame in self.frames]) if movie else None,
             movie_labels=np.stack([frame[1][i] for frame in self.frames]) if movie else None,  # type: ignore[arg-type]
             movie_times=tuple(float(time[i]) for time in self.times) if movie else (),
-            summary=_summary(settings, metrics, stuck, stopped),
+            summary=summarise(settings, metrics, stuck, stopped),
             metrics=metrics,
-            device=describe_device(self.box.device),
+            device=str(self.box.device),
         )
-
-
-def _summary(
-    settings: PhaseFieldSettings, metrics: dict[str, float], stuck: bool, stopped: bool
-) -> str:
-    if "grains" in metrics:
-        what = f"{metrics['grains']:.0f} grains"
-    else:
-        what = f"{100 * metrics['fraction']:.0f} % second phase"
-    if settings.material in ("spinodal", "precipitates"):
-        what += f", spacing {metrics['length_nm']:.4g} nm"
-    when = f"time {metrics['time']:.4g}"
-    if settings.time_unit_s is not None:
-        when = _duration(metrics["time"] * settings.time_unit_s)
-    text = f"{what} at {when}{', stopped' if stopped else ''}."
-    if stuck:
-        return (
-            f"{text} The equations became unstable there and the last good state was kept: lower "
-            "the mobility or the misfit stress."
-        )
-    if metrics.get("fraction") == 0:
-        return f"{text} {_DISSOLVED[settings.material]}"
-    return text
-
-
-_DISSOLVED = {
-    "spinodal": "Nothing separated: choose a fraction nearer to one half, or less heating.",
-    "precipitates": "All of it dissolved: raise the first radius or the fraction.",
-    "dendrite": "All of it melted: raise the undercooling.",
-}
-
-
-def _duration(seconds: float) -> str:
-    """Return a time in the largest unit that it fills, "3.2 h"."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.3g} {unit}"
-    return f"{seconds:.3g} s"
 
 
 def _length(evolution: Evolution, box: Box) -> torch.Tensor:

@@ -2,8 +2,8 @@
 
 The grains of a polycrystal share a few order parameters. Where two grains of the same one are about
 to touch they would merge, which no real grains do; the smaller one then moves to an order parameter
-that is absent around it (C. E. Krill, L.-Q. Chen, Acta Mater. 50, 3057 (2002)). The picture does not
-change: order parameters vanish between grains before those touch.
+that is absent around it (C. E. Krill, L.-Q. Chen, Acta Mater. 50, 3057 (2002)). Nothing is seen of
+it: order parameters vanish between grains before those touch.
 """
 
 from __future__ import annotations
