@@ -170,10 +170,10 @@ class PhaseFieldSettings(Settings):
         12,
         title="Order parameters",
         description="Fields that the grains share; a grain that comes near another one of its "
-        "field moves to a free one.",
+        "field moves to a free one, so that grains do not merge. Too few and some do.",
         only=_GRAINS,
         advanced=True,
-        ge=4,
+        ge=8,
         le=64,
     )
     seeds: int = setting(
@@ -343,8 +343,10 @@ class PhaseFieldSettings(Settings):
 
 
 # Values of the published models, which differ between the materials.
+# Boundaries of grains move slowly through a field at rest, which an error averaged over the field
+# hardly sees: at a tolerance of 1e-3 they move at 0.8 of the right speed, at 1e-4 at 0.98.
 NATURAL: dict[str, dict[str, float]] = {
     "spinodal": {"mobility": 5.0, "gradient_energy": 2.0},
     "precipitates": {"mobility": 5.0, "gradient_energy": 3.0},
-    "grains": {"mobility": 1.0, "gradient_energy": 2.0},
+    "grains": {"mobility": 1.0, "gradient_energy": 2.0, "tolerance": 1e-4},
 }

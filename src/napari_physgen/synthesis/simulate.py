@@ -87,11 +87,31 @@ def simulate_batch(settings: Sequence[PhaseFieldSettings]) -> Job[list[Microstru
 def _in_groups(
     batch: list[PhaseFieldSettings], device: torch.device, size: int
 ) -> Job[list[Microstructure]]:
-    """Simulate `size` samples at a time."""
-    results = []
+    """Simulate `size` samples at a time; what was commanded holds for those to come, too."""
+    results: list[Microstructure] = []
+    heard: list[Command] = []
     for first in range(0, len(batch), size):
-        results += yield from _simulate(batch[first : first + size], device)
+        results += yield from _obeying(_simulate(batch[first : first + size], device), heard)
     return results
+
+
+def _obeying(job: Job[list[Microstructure]], heard: list[Command]) -> Job[list[Microstructure]]:
+    """Run a job that first gets the commands heard so far; add to them what it hears."""
+    pending = list(heard)
+    progress = next(job)
+    try:
+        while True:
+            if pending:
+                command: Command | None = pending.pop(0)
+            else:
+                command = yield progress
+                heard += [command] if command is not None else []
+            progress = job.send(command)
+    except StopIteration as end:
+        result: list[Microstructure] = end.value
+        return result
+    finally:
+        job.close()
 
 
 def _only(job: Job[list[Microstructure]]) -> Job[Microstructure]:

@@ -73,6 +73,8 @@ def kept_apart(eta: NDArray[np.floating], periodic: bool) -> bool:
             rivals = eta[:, around].max(1)
             rivals[colour] = np.inf
             free = int(rivals.argmin())
+            if rivals[free] > PRESENT:
+                continue
             eta[free][own] += eta[colour][own]
             eta[colour][own] = 0
             moved = True
