@@ -10,6 +10,7 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 
 from napari_physgen.app.form import SettingsForm
+from napari_physgen.app.sliders import STEPS, Span
 from napari_physgen.errors import UserError
 from napari_physgen.settings import Settings, setting
 from napari_physgen.sim.settings import SimSettings
@@ -28,6 +29,20 @@ class Everything(Settings):
         None, title="Weight", description="Or auto.", advanced=True, tunable=True, ge=0
     )
     needed: float = setting(title="Needed", description="No default.", unit="nm", start=65.0)
+
+
+class Choosy(Settings):
+    """Fields that matter only for some choices, in a row, a table and the advanced section."""
+
+    kind: Literal["a", "b", "c"] = setting("a", title="Kind", description="One of three.")
+    always: int = setting(1, title="Always", description="Matters everywhere.")
+    first: int = setting(1, title="First", description="A.", only={"kind": ("a",)})
+    second: float = setting(
+        0.5, title="Second", description="B.", only={"kind": ("b", "c")}, ge=0, le=1
+    )
+    rare: int = setting(
+        7, title="Rare", description="C.", only={"kind": ("c",)}, advanced=True, tunable=True
+    )
 
 
 @pytest.fixture
@@ -116,6 +131,71 @@ def test_hidden_fields_keep_their_value(qtbot):
     settings = Everything(needed=1.0, rate=0.5, weight=2.0)
     form.set_value(settings)
     assert form.value() == settings
+
+
+@pytest.fixture
+def choosy(qtbot):
+    widget = SettingsForm(
+        Choosy, rows=[("Row", ("first",))], sliders={"second": Span(0, 1), "first": Span(1, 100)}
+    )
+    qtbot.addWidget(widget)
+    return widget
+
+
+def visible(form):
+    return {name for name, editor in form._editors.items() if editor.isVisibleTo(form)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [("a", {"first"}), ("b", {"second"}), ("c", {"second", "rare"})],
+)
+def test_fields_are_shown_only_with_the_choices_that_they_matter_for(choosy, kind, fields):
+    choosy.put({"kind": "c"})
+    choosy.put({"kind": kind})
+    choosy.advanced.expand()
+    assert visible(choosy) == {"kind", "always"} | fields
+    assert {name for name in Choosy.model_fields if choosy.matters(name)} == visible(choosy)
+    # A row or a section of which nothing is left goes, too, and with it its title.
+    assert choosy.advanced.isHidden() == (kind != "c")
+    assert choosy._lines[0][0].isHidden() == (kind != "a")
+
+
+def test_a_field_that_does_not_matter_keeps_its_value(choosy):
+    settings = Choosy(kind="b", first=9, second=0.25, rare=3)
+    choosy.set_value(settings)
+    assert choosy.value() == settings
+
+
+def test_a_choice_that_is_not_shown_still_decides(qtbot):
+    form = SettingsForm(Choosy, hidden=("kind",))
+    qtbot.addWidget(form)
+    assert "second" not in visible(form)
+
+
+def test_a_slider_and_its_box_agree_and_the_box_knows_more(choosy, qtbot):
+    editor = choosy._editors["second"]
+    with qtbot.waitSignal(choosy.changed) as told:
+        editor.slider.setValue(50)
+    assert told.args == ["second"]
+    assert choosy.value().second == 0.25
+    choosy.put({"second": 1 / 3})
+    assert choosy.value().second == 1 / 3
+    assert editor.slider.value() == 67
+
+
+def test_a_slider_of_whole_numbers_gives_whole_numbers(choosy):
+    for step in range(0, 201, 7):
+        choosy._editors["first"].slider.setValue(step)
+        assert isinstance(choosy.value().first, int)
+
+
+@pytest.mark.parametrize("span", [Span(0.05, 0.95), Span(10, 10000, log=True), Span(-90, 90)])
+def test_every_slider_position_gives_a_number_within_its_span_that_leads_back(span):
+    numbers = [span.value(step) for step in range(STEPS + 1)]
+    assert numbers == sorted(numbers)
+    assert (numbers[0], numbers[-1]) == (span.low, span.high)
+    assert all(abs(span.step(span.value(step)) - step) <= 1 for step in range(STEPS + 1))
 
 
 def test_scrolling_past_a_number_does_not_change_it(form):

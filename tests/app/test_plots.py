@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from napari_physgen.app.plots import MOST, LiveCurves
+from napari_physgen.app.plots import MOST, Comparison, LiveCurves
 
 
 @pytest.fixture
@@ -57,3 +58,40 @@ def test_clearing_starts_over(curves):
     assert curves.isHidden()
     curves.add([(0, {"held-out": 3.0})])
     assert curves.points["held-out"] == ([0], [3.0])
+
+
+@pytest.fixture
+def over_time(qtbot):
+    widget = LiveCurves({"energy": "free energy"}, along="time")
+    qtbot.addWidget(widget)
+    return widget
+
+
+def test_a_curve_over_time_has_a_logarithmic_axis_and_no_zero(over_time):
+    over_time.add([(i, {"time": float(i), "energy": 100.0 - i}) for i in range(5)])
+    assert over_time.points["energy"] == ([1, 2, 3, 4], [99, 98, 97, 96])
+    assert over_time._plot.getAxis("bottom").logMode
+    low, high = over_time._plot.viewRange()[1]
+    assert low < 96
+    assert high > 99
+
+
+def test_a_result_replaces_its_live_curve(over_time):
+    over_time.add([(1, {"time": 1.0, "energy": 5.0})])
+    over_time.replace("energy", [0, 2, 4], [9, 8, 7])
+    assert over_time.points["energy"] == ([2, 4], [8, 7])
+    over_time.replace("energy", range(3 * MOST), range(3 * MOST))
+    assert len(over_time.points["energy"][0]) <= MOST
+
+
+def test_a_comparison_draws_both_curves_and_starts_over(qtbot):
+    widget = Comparison({"spectrum": "power spectrum", "correlation": "two-point correlation"})
+    qtbot.addWidget(widget)
+    assert widget.isHidden()
+    x = np.linspace(0, 1, 9)
+    for _ in range(2):
+        widget.show_curves({"spectrum": (x, x, x**2)}, {"spectrum": "1/nm"})
+    (plot,) = widget.plots.values()
+    drawn = [item.getData()[1] for item in plot.listDataItems()]
+    np.testing.assert_array_equal(drawn, [x, x**2])
+    assert plot.getAxis("bottom").labelText == "1/nm"

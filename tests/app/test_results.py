@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_physgen.app.blank import blank
 from napari_physgen.app.live_preview import LivePreview
 from napari_physgen.app.results import add_results, contrast
 from napari_physgen.outputs import Output
@@ -63,6 +64,55 @@ def test_results_sit_right_above_their_source_the_first_on_top(viewer, add_raw):
     add_results(viewer, [image(2), second], raw, record={"tool": "sim"})
     assert [layer.name for layer in viewer.layers] == ["cell", "cell std", "cell SIM", "other"]
     assert viewer.layers["cell SIM"].metadata["physgen"] == {"tool": "sim"}
+
+
+def test_labels_lie_over_the_picture_that_they_belong_to(viewer, add_raw):
+    raw = add_raw()
+    mask = np.ones((64, 72), np.uint8)
+    outputs = [
+        Output("field", image().data[:64, :72]),
+        Output("labels", mask, kind="labels"),
+        Output("edges", mask, kind="labels"),
+        Output("other", mask.astype(float)),
+    ]
+    wanted = ["cell", "cell other", "cell field", "cell edges", "cell labels"]
+    live = LivePreview(viewer)
+    live.show(outputs[:1], live.begin(raw))
+    layers = add_results(viewer, outputs, raw, live=live)
+    assert [layer.name for layer in viewer.layers] == wanted
+    assert layers == list(reversed(viewer.layers))[:4]
+    assert viewer.layers.selection.active is viewer.layers["cell field"]
+    viewer.layers.clear()
+    add_results(viewer, outputs, raw)
+    assert [layer.name for layer in viewer.layers] == wanted[1:]
+
+
+def test_what_is_made_from_nothing_has_its_own_place(viewer):
+    source = blank("steel", 5.0, ("time", "z", "y", "x"), times=(10, 30, 50))
+    solid = Output("field", np.zeros((3, 4, 5)), axes=("z", "y", "x"))
+    movie = Output("movie", np.zeros((3, 3, 4, 5)), axes=("time", "z", "y", "x"))
+    flat, moving = add_results(viewer, [solid, movie], source)
+    assert source not in viewer.layers
+    np.testing.assert_allclose(flat.scale, (5, 5, 5))
+    np.testing.assert_allclose(moving.scale, (20, 5, 5, 5))
+    np.testing.assert_allclose(moving.translate, (10, 0, 0, 0))
+    assert [str(unit) for unit in moving.units] == ["pixel", *["nanometer"] * 3]
+    assert moving.axis_labels == ("time", "z", "y", "x")
+
+
+def test_live_pictures_need_no_layer_below_them(viewer):
+    live = LivePreview(viewer, suffix="")
+    run = live.begin(blank("steel", 5.0))
+    live.show([Output("field", np.zeros((8, 8)))], run)
+    layer = live.layer
+    assert [shown.name for shown in viewer.layers] == ["steel field"]
+    again = live.begin(blank("steel", 2.0), go_on=True)
+    live.show([Output("field", np.ones((8, 8)))], run)  # late
+    assert layer.data.max() == 0
+    live.show([Output("field", np.ones((8, 8)))], again)
+    assert live.layer is layer
+    assert layer.data.max() == 1
+    np.testing.assert_allclose(layer.scale, (2, 2))
 
 
 def test_ellipses_become_shapes_on_their_picture(viewer, add_raw):

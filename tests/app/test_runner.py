@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import time
+import warnings
 
 import pytest
 
-from napari_physgen.app.runner import Control, Ended, Update, relay
+from napari_physgen.app.runner import Control, Ended, JobRunner, Update, relay
 from napari_physgen.backend import Progress, Stop, Tune
 
 
@@ -196,3 +197,45 @@ def test_the_time_left_follows_the_steps_of_the_current_stage():
     updates, _ = drain(relay(stages, control), control)
     last = updates[-1]
     assert last.seconds_left == pytest.approx((200 - last.progress.step) * 0.011, rel=0.4)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What the viewer would show as a warning."""
+    seen = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *where: seen.append(str(message)))
+    monkeypatch.setattr(warnings, "filters", [("always", None, Warning, None, 0)])
+    return seen
+
+
+def warning_job(seconds):
+    warnings.warn("a library has changed", FutureWarning, stacklevel=1)
+    time.sleep(seconds)
+    yield Progress(0, 1)
+    warnings.warn("once more", FutureWarning, stacklevel=1)
+    return "result"
+
+
+def test_warnings_of_a_job_go_to_the_log_and_all_others_are_shown(qtbot, shown, caplog):
+    runner = JobRunner()
+    with qtbot.waitSignal(runner.ended, timeout=5000) as told:
+        runner.start(lambda: warning_job(0.1))
+        qtbot.wait(50)
+        warnings.warn("look here", UserWarning, stacklevel=1)
+    assert told.args[0] == Ended("result")
+    assert shown == ["look here"]
+    assert [record.message for record in caplog.records] == ["a library has changed", "once more"]
+
+
+def test_workers_that_overlap_leave_warnings_as_they_were(qtbot, shown):
+    """As with a restart: the abandoned worker ends after the next one has begun."""
+    runner = JobRunner()
+    for _ in range(3):
+        runner.abandon()
+        runner.start(lambda: warning_job(0.15))
+        qtbot.wait(60)
+    with qtbot.waitSignal(runner.ended, timeout=5000):
+        pass
+    qtbot.wait(100)
+    warnings.warn("look here", UserWarning, stacklevel=1)
+    assert shown == ["look here"]

@@ -104,3 +104,31 @@ def test_the_demo_saves_result_recipe_and_picture(
     assert (tmp_path / "demo" / "viewer.png").stat().st_size > 10_000
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[-4:-1]] == ["widefield", "Wiener", "ours"]
+
+
+def test_the_microstructure_panel_fits_its_dock_with_every_material(window, qtbot):
+    from napari_physgen.app.widgets.microstructure import MATERIALS
+
+    window.window._qt_window.resize(1200, 800)
+    name = "Simulate microstructure"
+    panel = window.window.add_plugin_dock_widget("napari-physgen", name)[1]
+    for part in (panel.form.advanced, panel.matching, panel.data_set):
+        part.expand()
+    for material in MATERIALS:
+        panel.form.put({"material": material})
+        demo.settle(0.1)
+        assert panel.widget().minimumSizeHint().width() <= panel.viewport().width()
+    assert panel.width() <= 420
+
+
+def test_the_sample_of_gamma_prime_lies_under_its_mask(viewer, monkeypatch):
+    monkeypatch.setattr(sample_data, "CELLS", 48)
+    for data, meta, kind in sample_data.gamma_prime():
+        viewer._add_layer_from_data(data, meta, kind)
+    image, mask = viewer.layers
+    assert image.data.shape == mask.data.shape == (48, 48)
+    assert set(np.unique(mask.data)) == {0, 1}
+    assert 0.3 < mask.data.mean() < 0.8
+    # Bright where the mask says particle: the mask is the field's own.
+    assert image.data[mask.data == 1].min() > image.data[mask.data == 0].mean()
+    assert image.axis_labels == ("y", "x")

@@ -51,7 +51,7 @@ class ExactSpinBox(QDoubleSpinBox):
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:
         """Change the value only when the box was clicked before."""
-        _scroll_past(self, event, super().wheelEvent)
+        scroll_past(self, event, super().wheelEvent)
 
 
 class CalmSpinBox(QSpinBox):
@@ -59,7 +59,7 @@ class CalmSpinBox(QSpinBox):
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:
         """Change the value only when the box was clicked before."""
-        _scroll_past(self, event, super().wheelEvent)
+        scroll_past(self, event, super().wheelEvent)
 
 
 class CalmComboBox(QComboBox):
@@ -67,11 +67,14 @@ class CalmComboBox(QComboBox):
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:
         """Change the value only when the box was clicked before."""
-        _scroll_past(self, event, super().wheelEvent)
+        scroll_past(self, event, super().wheelEvent)
 
 
-def _scroll_past(widget: QWidget, event: QWheelEvent | None, use: Any) -> None:
-    # Scrolling through a long form must not change what the mouse passes over.
+def scroll_past(widget: QWidget, event: QWheelEvent | None, use: Any) -> None:
+    """Let a wheel turn act on a focused widget only, or scroll what is around it.
+
+    Scrolling through a long form must not change what the mouse passes over.
+    """
     if widget.hasFocus():
         use(event)
     elif event is not None:

@@ -22,14 +22,19 @@ class LayerChooser(QComboBox):
     viewer : napari.components.ViewerModel
     accepts : callable
         Which layers are offered.
+    none : str
+        Words for no layer at all, if that is a choice; then it is the first one.
     """
 
     chosen = Signal(object)
 
-    def __init__(self, viewer: ViewerModel, accepts: Callable[[Layer], bool]) -> None:
+    def __init__(
+        self, viewer: ViewerModel, accepts: Callable[[Layer], bool], none: str = ""
+    ) -> None:
         super().__init__()
         self.viewer = viewer
         self.accepts = accepts
+        self._none = [none] if none else []
         self._layers: list[Layer] = []
         self._shown: Layer | None = None
         # Long layer names must not widen the dock.
@@ -44,13 +49,13 @@ class LayerChooser(QComboBox):
     @property
     def layer(self) -> Layer | None:
         """The chosen layer."""
-        index = self.currentIndex()
+        index = self.currentIndex() - len(self._none)
         return self._layers[index] if 0 <= index < len(self._layers) else None
 
     def choose(self, layer: Layer) -> None:
         """Choose `layer`, if it is offered."""
         if layer in self._layers:
-            self.setCurrentIndex(self._layers.index(layer))
+            self.setCurrentIndex(self._layers.index(layer) + len(self._none))
 
     def refresh(self) -> None:
         """Offer the layers that are there now, and keep the choice if it is still there."""
@@ -62,10 +67,10 @@ class LayerChooser(QComboBox):
             layer.events.name.connect(self.refresh)
         with QSignalBlocker(self):
             self.clear()
-            self.addItems([layer.name for layer in self._layers])
+            self.addItems([*self._none, *(layer.name for layer in self._layers)])
             if kept in self._layers:
-                self.setCurrentIndex(self._layers.index(kept))
-            elif self._layers:
+                self.setCurrentIndex(self._layers.index(kept) + len(self._none))
+            elif self._layers and not self._none:
                 self.setCurrentIndex(self._first())
         self._tell()
 

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
-from napari_physgen.app.editors import Editor, make_editor
+from napari_physgen.app.editors import Editor, NumberEditor, make_editor
+from napari_physgen.app.section import Section
+from napari_physgen.app.sliders import SlidingEditor, Span
 from napari_physgen.settings import Description, Settings, describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from qtpy.QtGui import QShowEvent
 
 Row = tuple[str, tuple[str, ...]]
 
@@ -36,6 +39,12 @@ class SettingsForm(QWidget):
         Fields that are not shown and keep their default or the last value put.
     choices : mapping
         Words for the choices of a field, e.g. ``{"order": {"auto": "find out"}}``.
+    sliders : mapping
+        Numbers that get a slider beside their box, with the range that it spans; the box takes
+        every allowed number.
+
+    A field that matters only for some choices of another one (``setting(..., only=...)``) is
+    shown with these choices alone; hidden or not, it keeps its value.
     """
 
     changed = Signal(str)
@@ -46,6 +55,7 @@ class SettingsForm(QWidget):
         rows: Sequence[Row] = (),
         hidden: Sequence[str] = (),
         choices: Mapping[str, Mapping[str, str]] | None = None,
+        sliders: Mapping[str, Span] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -53,6 +63,8 @@ class SettingsForm(QWidget):
         self._editors: dict[str, Editor] = {}
         self._labels: dict[str, QLabel] = {}
         self._kept: dict[str, Any] = {}
+        self._grids: list[QGridLayout] = []
+        self._tabled: list[str] = []
         for name, field in model.model_fields.items():
             about = describe(name, field)
             self._about[name] = about
@@ -61,12 +73,16 @@ class SettingsForm(QWidget):
                     self._kept[name] = field.default
                 continue
             editor = make_editor(field, about.unit, (choices or {}).get(name))
+            if sliders and name in sliders and isinstance(editor, NumberEditor):
+                editor = SlidingEditor(editor, sliders[name])
             if about.start is not None or not field.is_required():
                 editor.put(about.start)
             editor.setToolTip(self._tip(about))
-            editor.edited.connect(lambda name=name: self.changed.emit(name))
+            editor.edited.connect(lambda name=name: self._tell(name))
             self._editors[name] = editor
+        self._deciding = {name for about in self._about.values() for name in about.only}
         self._arrange(rows)
+        self._show_what_matters()
 
     def values(self) -> dict[str, Any]:
         """Return the raw values by name, not yet validated."""
@@ -109,6 +125,31 @@ class SettingsForm(QWidget):
         """Whether a running job takes a new value of the field."""
         return self._about[name].tunable
 
+    def matters(self, name: str) -> bool:
+        """Whether a field means anything for what is chosen now."""
+        chosen = {on: self._editors[on].get() for on in self._deciding & set(self._editors)}
+        chosen = self._kept | chosen
+        return all(chosen[on] in values for on, values in self._about[name].only.items())
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Align the tables, now that the viewer's fonts are known."""
+        self._align()
+        super().showEvent(event)
+
+    def _tell(self, name: str) -> None:
+        if name in self._deciding:
+            self._show_what_matters()
+        self.changed.emit(name)
+
+    def _show_what_matters(self) -> None:
+        """Show the fields that matter for what is chosen now, and hide lines left empty."""
+        for name, editor in self._editors.items():
+            matters = self.matters(name)
+            editor.setVisible(matters)
+            self._labels[name].setVisible(matters)
+        for line, names in self._lines:
+            line.setHidden(all(self._editors[name].isHidden() for name in names))
+
     def _arrange(self, rows: Sequence[Row]) -> None:
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -117,15 +158,19 @@ class SettingsForm(QWidget):
         loose = [name for name in self._editors if name not in placed]
         plain = [name for name in loose if not self._about[name].advanced]
         advanced = [name for name in loose if self._about[name].advanced]
+        self._lines: list[tuple[QWidget, Sequence[str]]] = []
         for title, names in rows:
-            layout.addWidget(self._line(title, [n for n in names if n in self._editors]))
+            line = self._line(title, [n for n in names if n in self._editors])
+            self._lines.append((line, [n for n in names if n in self._editors]))
+            layout.addWidget(line)
         if plain:
             layout.addWidget(self._table(plain))
         if advanced:
-            self.advanced = QCollapsible("Advanced", expandedIcon="▼", collapsedIcon="▶")
-            self.advanced.setDuration(0)
-            self.advanced.addWidget(self._table(advanced))
+            self.advanced = Section("Advanced")
+            self.advanced.column.addWidget(self._table(advanced))
             layout.addWidget(self.advanced)
+            self._lines.append((self.advanced, advanced))
+        self._align()
 
     def _line(self, title: str, names: Sequence[str]) -> QWidget:
         """Return one titled line with the fields side by side, each under its own title."""
@@ -147,10 +192,22 @@ class SettingsForm(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(4)
         grid.setColumnStretch(1, 1)
+        self._grids.append(grid)
+        self._tabled += names
         for row, name in enumerate(names):
             grid.addWidget(self._label(name), row, 0)
             grid.addWidget(self._editors[name], row, 1)
         return table
+
+    @property
+    def title_width(self) -> int:
+        """Width of the column of titles in the tables, those hidden now included, px."""
+        return max((self._labels[name].sizeHint().width() for name in self._tabled), default=0)
+
+    def _align(self) -> None:
+        """Give all tables the same column of titles."""
+        for grid in self._grids:
+            grid.setColumnMinimumWidth(0, self.title_width)
 
     def _label(self, name: str) -> QLabel:
         about = self._about[name]

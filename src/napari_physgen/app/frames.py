@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_physgen.app.inputs import LEAST, WHOLE, axis_names, pixels
+from napari_physgen.app.inputs import LEAST, WHOLE, axis_names, pixels, shown_position
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def find_frames(
     shape = pixels(layer).shape
     used = _frame_axes(layer, shape, angles, phases)
     names = axis_names(layer)
-    position = _position(layer, shape, point)
+    position = shown_position(layer, shape, point)
     leading = range(len(shape) - 2)
     index = tuple(slice(None) if axis in used else position[axis] for axis in leading)
     stored, words = _order(names, shape, used, angles, phases, order)
@@ -179,14 +179,6 @@ def _misfit(
     if fits:
         return f"{has}: set {fits}, or choose another layer."
     return f"{has}, and no other layout fits {found}: is a frame missing, or a channel added?"
-
-
-def _position(layer: Layer, shape: Sequence[int], point: Sequence[float] | None) -> list[int]:
-    """Return the shown index along each leading axis."""
-    if point is None or len(shape) < 3:
-        return [0] * len(shape)
-    shown = np.asarray(layer.world_to_data(tuple(point)), float)[-len(shape) :]
-    return [int(np.clip(round(at), 0, size - 1)) for at, size in zip(shown, shape, strict=True)]
 
 
 def _order(

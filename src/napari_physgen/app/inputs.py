@@ -10,7 +10,10 @@ import numpy as np
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.layers import Layer
+    from numpy.typing import NDArray
 
 LONG = {
     "a": "angle",
@@ -88,6 +91,21 @@ def pixels(layer: Layer) -> Any:
             f"'{layer.name}' holds only yes and no (boolean): choose the camera data instead."
         )
     return data
+
+
+def shown_position(layer: Layer, shape: Sequence[int], point: Sequence[float] | None) -> list[int]:
+    """Return the index along each axis that the viewer shows at `point`, world coordinates."""
+    if point is None or len(shape) < 3:
+        return [0] * len(shape)
+    shown = np.asarray(layer.world_to_data(tuple(point)), float)[-len(shape) :]
+    return [int(np.clip(round(at), 0, size - 1)) for at, size in zip(shown, shape, strict=True)]
+
+
+def shown_plane(layer: Layer, point: Sequence[float] | None = None) -> NDArray[Any]:
+    """Return the (y, x) plane that the viewer shows at `point`; raises UserError as `pixels`."""
+    data = pixels(layer)
+    index = shown_position(layer, data.shape, point)[:-2]
+    return np.asarray(data[tuple(index)])
 
 
 def visible_region(layer: Layer, most: int = 256, least: int = LEAST, multiple: int = 8) -> Region:

@@ -34,12 +34,13 @@ from napari_physgen.app.words import Words, duration
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_physgen.backend import Job
+    from napari_physgen.app.sliders import Span
+    from napari_physgen.backend import Job, Progress
     from napari_physgen.outputs import Output
     from napari_physgen.provenance import Record
     from napari_physgen.settings import Settings
@@ -57,12 +58,15 @@ class Task:
     job : callable
         Starts the job; called in the worker thread.
     source : napari.layers.Layer
-        The layer that the input was read from.
+        The layer that the input was read from, or a `blank` one that only says where the result
+        belongs.
     settings : Settings
     done : callable
         Called with the result and its record (None without one); returns a summary.
     origin : (float, float)
         Source pixel that is pixel (0, 0) of the input.
+    tunable : bool
+        Whether the job takes new values of the form's tunable fields.
     """
 
     job: Callable[[], Job[Any]]
@@ -70,10 +74,14 @@ class Task:
     settings: Settings
     done: Callable[[Any, Record | None], str]
     origin: tuple[float, float] = (0, 0)
+    tunable: bool = True
 
 
 class JobPanel(QScrollArea):
     """Dock widget of one tool.
+
+    A tool that makes something from nothing has no `input_title`; then nobody is asked for a
+    layer. Curves run over the step or over the figure named in `curves_along`.
 
     Parameters
     ----------
@@ -89,7 +97,9 @@ class JobPanel(QScrollArea):
     rows: ClassVar[tuple[Row, ...]] = ()
     hidden: ClassVar[tuple[str, ...]] = ()
     choices: ClassVar[dict[str, dict[str, str]]] = {}
+    sliders: ClassVar[dict[str, Span]] = {}
     curves: ClassVar[dict[str, str]] = {}
+    curves_along: ClassVar[str] = "step"
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__()
@@ -121,6 +131,32 @@ class JobPanel(QScrollArea):
     def setting_changed(self, name: str) -> None:
         """React to an edited field."""
 
+    def fill(self, values: Mapping[str, Any]) -> None:
+        """Show settings by name."""
+        self.form.put(values)
+
+    def figures(self, update: Update) -> Iterable[tuple[int, Mapping[str, float]]]:
+        """Return the figures that the curves show of an update."""
+        return update.figures
+
+    def count(self, progress: Progress) -> str:
+        """Return what stands behind a job's message, e.g. " 140/250"."""
+        return f" {progress.step}/{progress.total}" if progress.total > 1 else ""
+
+    def live_begins(self, layer: Layer) -> None:
+        """React to the first live picture of a job."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything runs that must end with the panel."""
+        return self.runner.running
+
+    def add_start(self, layout: QVBoxLayout) -> None:
+        """Add what comes before the form; by default the chooser of the input layer."""
+        if self.input_title:
+            layout.addWidget(QLabel(f"<b>{self.input_title}</b>"))
+            layout.addWidget(self.chooser)
+
     def add_steps(self, layout: QVBoxLayout) -> None:
         """Add the tool's buttons."""
         raise NotImplementedError
@@ -133,7 +169,8 @@ class JobPanel(QScrollArea):
         extra: tuple[QWidget, ...] = (),
     ) -> Words:
         """Add a titled line of buttons {text: (action, tooltip)}; return the words below it."""
-        layout.addWidget(QLabel(f"<b>{title}</b>"))
+        if title:
+            layout.addWidget(QLabel(f"<b>{title}</b>"))
         line = QHBoxLayout()
         line.setSpacing(4)
         for text, (action, tip) in buttons.items():
@@ -196,7 +233,9 @@ class JobPanel(QScrollArea):
         self.curves_plot.clear()
         self.bar.setRange(0, 0)
         self.message.setText("starting")
-        self._lock(True)
+        self.lock(True)
+        if not task.tunable:
+            self.form.setEnabled(False)
         self.runner.start(lambda: self._with_device(task))
 
     def _with_device(self, task: Task) -> Job[Any]:
@@ -250,17 +289,19 @@ class JobPanel(QScrollArea):
             left = ""
             if update.seconds_left is not None:
                 left = f", {duration(update.seconds_left)} left in this stage"
-            count = f" {progress.step}/{progress.total}" if progress.total > 1 else ""
-            self.message.setText(f"{progress.message}{count}{left}")
+            self.message.setText(f"{progress.message}{self.count(progress)}{left}")
         self.device_line.setText(self._device)
-        self.curves_plot.add(update.figures)
+        self.curves_plot.add(self.figures(update))
         if update.pictures:
+            first = self.live.layer is None
             self.live.show(update.pictures, self._run)
+            if first and self.live.layer is not None:
+                self.live_begins(self.live.layer)
         self.runner.watch(self.live.looked_at)
 
     def _end(self, end: Ended) -> None:
         task, self._task = self._task, None
-        self._lock(False)
+        self.lock(False)
         self.bar.setRange(0, 1)
         self.bar.setValue(int(end.error is None))
         if end.error is not None:
@@ -291,13 +332,12 @@ class JobPanel(QScrollArea):
         layout = QVBoxLayout(inner)
         layout.setContentsMargins(8, 4, 8, 8)
         layout.setSpacing(6)
-        layout.addWidget(QLabel(f"<b>{self.input_title}</b>"))
         self.chooser = LayerChooser(self.viewer, self.accepts)
         self.chooser.setToolTip(f"<p>{self.about}</p>")
-        layout.addWidget(self.chooser)
+        self.add_start(layout)
         self.reading = Words()
         layout.addWidget(self.reading)
-        self.form = SettingsForm(self.model, self.rows, self.hidden, self.choices)
+        self.form = SettingsForm(self.model, self.rows, self.hidden, self.choices, self.sliders)
         layout.addWidget(self.form)
         self.pause_button = _button(
             "Pause",
@@ -316,7 +356,7 @@ class JobPanel(QScrollArea):
         self.device_line = Words()
         layout.addWidget(self.message)
         layout.addWidget(self.device_line)
-        self.curves_plot = LiveCurves(self.curves)
+        self.curves_plot = LiveCurves(self.curves, self.curves_along)
         layout.addWidget(self.curves_plot)
         self.results = ResultBar(self)
         layout.addWidget(self.results)
@@ -332,10 +372,11 @@ class JobPanel(QScrollArea):
         self.form.changed.connect(self._edited)
         self.chooser.chosen.connect(self.input_chosen)
         self.input_chosen(self.chooser.layer)
-        self._lock(False)
+        self.lock(False)
 
     def _edited(self, name: str) -> None:
-        if self.runner.running and self.form.tunable(name):
+        listens = self._task is not None and self._task.tunable
+        if self.runner.running and listens and self.form.tunable(name):
             self.attempt(lambda: self._tune(name))
         self.setting_changed(name)
 
@@ -345,13 +386,15 @@ class JobPanel(QScrollArea):
         self._task.settings.tuned(**{name: value})  # a wrong value must not end the job
         self.runner.tune(**{name: value})
 
-    def _lock(self, running: bool) -> None:
+    def lock(self, running: bool) -> None:
+        """Leave open what makes sense while a job runs, or while none does."""
         for button in self._starters:
             button.setEnabled(not running)
         for button in (self.pause_button, self.stop_button):
             button.setEnabled(running)
         self.pause_button.setText("Pause")
         self.chooser.setEnabled(not running)
+        self.form.setEnabled(True)
         self.form.lock(running)
         self.results.setEnabled(not running)
 
@@ -360,18 +403,15 @@ class JobPanel(QScrollArea):
         self.runner.abandon()
         self.live.clear()
         self._task = None
-        self._lock(False)
+        self.lock(False)
 
     def event(self, event: QEvent | None) -> bool:
         """Stop the job when the panel is closed."""
         # napari closes a dock widget by taking the widget out of it.
-        if event is not None and (
-            event.type() == QEvent.Type.Close
-            or (event.type() == QEvent.Type.ParentChange and self.parent() is None)
-        ):
-            runner = getattr(self, "runner", None)
-            if runner is not None and runner.running:
-                self.abandon()
+        kind = None if event is None else event.type()
+        taken_out = kind == QEvent.Type.ParentChange and self.parent() is None
+        if (kind == QEvent.Type.Close or taken_out) and hasattr(self, "runner") and self.busy:
+            self.abandon()
         return bool(super().event(event))
 
 

@@ -20,10 +20,17 @@ class LivePreview:
     """One layer that follows a running job, updated in place.
 
     Every run gets its own number; pictures that arrive for an earlier one are dropped.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+    suffix : str
+        What follows source and output in the layer's name.
     """
 
-    def __init__(self, viewer: ViewerModel) -> None:
+    def __init__(self, viewer: ViewerModel, suffix: str = " (live)") -> None:
         self.viewer = viewer
+        self.suffix = suffix
         self.layer: Layer | None = None
         self.run = 0
         self._adapting = False
@@ -34,20 +41,36 @@ class LivePreview:
         """Whether the picture is wanted: not closed or hidden by hand."""
         return self.layer is None or (self.layer in self.viewer.layers and self.layer.visible)
 
-    def begin(self, source: Layer, origin: Origin = (0, 0)) -> int:
-        """Start a new run on `source` and return its number."""
-        self.clear()
+    def begin(self, source: Layer, origin: Origin = (0, 0), *, go_on: bool = False) -> int:
+        """Start a new run on `source` and return its number.
+
+        Parameters
+        ----------
+        source : napari.layers.Layer
+            Where the pictures belong; need not be in the viewer.
+        origin : (float, float)
+            Source pixel that is pixel (0, 0) of the pictures.
+        go_on : bool
+            Keep the layer of the earlier run on view until the first picture of this one.
+        """
+        if go_on:
+            self.run += 1
+        else:
+            self.clear()
         self.source, self.origin = source, origin
+        self._anchored = source in self.viewer.layers
         self._selected = self.viewer.layers.selection.active
         return self.run
 
     def show(self, outputs: Sequence[Output], run: int) -> None:
         """Show the first output unless it belongs to an earlier run."""
-        if run != self.run or not outputs or self.source not in self.viewer.layers:
+        if run != self.run or not outputs:
             return
+        if self._anchored and self.source not in self.viewer.layers:
+            return  # closed by hand: there is nothing left to lay a picture on
         output = outputs[0]
         if self.layer is None:
-            self.layer = make_layer(output, self.source, origin=self.origin, suffix=" (live)")
+            self.layer = make_layer(output, self.source, origin=self.origin, suffix=self.suffix)
             self.layer.events.contrast_limits.connect(self._limits_moved)
             self.viewer.layers.insert(above(self.viewer, self.source), self.layer)
             return

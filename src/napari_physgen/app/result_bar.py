@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_physgen.app.job_panel import JobPanel
+    from napari_physgen.io import Image
     from napari_physgen.outputs import Output
     from napari_physgen.provenance import Record
 
@@ -45,12 +46,29 @@ class Kept:
     pixel_size_nm : float or None
         Pixel size of the input.
     record : Record
+    depth_nm : float or None
+        Distance of the planes along z, where the outputs have such an axis.
     """
 
     name: str
     outputs: Sequence[Output]
     pixel_size_nm: float | None
     record: Record
+    depth_nm: float | None = None
+
+    def images(self) -> list[Image]:
+        """Return what goes into a file."""
+        from napari_physgen.io import Image
+
+        images = []
+        for output in self.outputs:
+            if output.export and output.kind != "shapes":
+                image = Image.of(output, self.pixel_size_nm, self.record)
+                if "z" in output.axes and self.depth_nm is not None:
+                    plane = (self.depth_nm / 1000, "um")
+                    image = replace(image, step={**image.step, "z": plane})
+                images.append(image)
+        return images
 
 
 class ResultBar(QWidget):
@@ -119,16 +137,11 @@ class ResultBar(QWidget):
         UserError
             If there is no result or it cannot be written.
         """
-        from napari_physgen.io import Image, write_imagej_tiff, write_ome_tiff
+        from napari_physgen.io import write_imagej_tiff, write_ome_tiff
 
         if self.kept is None:
             raise UserError("There is no result to export yet: press Run first.")
-        kept = self.kept
-        images = [
-            Image.of(output, kept.pixel_size_nm, kept.record)
-            for output in kept.outputs
-            if output.export and output.kind != "shapes"
-        ]
+        images = self.kept.images()
         return write_imagej_tiff(path, images[:1]) if imagej else write_ome_tiff(path, images)
 
     def save_recipe(self, path: str | Path) -> Path:
@@ -160,7 +173,7 @@ class ResultBar(QWidget):
     def _load(self, recipe: Any, origin: str) -> None:
         if recipe.tool != self.panel.tool:
             raise UserError(f"The settings in {origin} belong to another tool, '{recipe.tool}'.")
-        self.panel.form.set_value(recipe.parse())
+        self.panel.fill(recipe.parse().model_dump())
         self.panel.message.setText(f"settings loaded from {origin}")
 
     def _ask_export(self) -> None:

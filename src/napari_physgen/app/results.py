@@ -115,7 +115,7 @@ def add_results(
 ) -> list[Layer]:
     """Put the outputs above their source and its earlier results, the first one on top.
 
-    Shapes lie above the picture that they are drawn on, the output before them. The
+    Shapes and labels lie above the picture that they belong to, the output before them. The
     layers are all made before the first is inserted: outputs that cannot be
     shown leave the viewer as it was.
 
@@ -137,29 +137,48 @@ def add_results(
     list of napari.layers.Layer
         The new layers from top to bottom.
     """
-    layers = []
     stack = _stacked(outputs)
-    place = above(viewer, source)
-    top = stack.pop(0) if live is not None and stack and live.fits(stack[0]) else None
+    alive = live is not None and bool(outputs) and live.fits(outputs[0])
+    made: dict[str, Layer] = {}
     for output in stack:
+        if alive and output is outputs[0]:
+            continue
         earlier = _earlier(viewer, output, source) if output.name in renewed else None
         if earlier is None:
-            layers.append(make_layer(output, source, origin=origin, suffix=suffix, record=record))
+            new = make_layer(output, source, origin=origin, suffix=suffix, record=record)
+            made[output.name] = new
         else:
             renew(earlier, output, source, origin)
             earlier.metadata = {KEY: dict(record or {})}
         breathe()
-    if top is not None and live is not None and live.layer is not None:
+    place = above(viewer, source)
+    if alive and live is not None and live.layer is not None:
         place = viewer.layers.index(live.layer)
-    for layer in reversed(layers):
-        viewer.layers.insert(place, layer)
+    layers: list[Layer] = []
+    for output in reversed(stack):
+        if alive and live is not None and output is outputs[0]:
+            layer = live.become(output, f"{source.name} {output.name}{suffix}", record)
+            made[output.name] = layer
+            place = viewer.layers.index(layer)
+        elif output.name in made:
+            layer = made[output.name]
+            viewer.layers.insert(place, layer)
+        else:
+            continue
+        layers.insert(0, layer)
         place += 1
         breathe()
-    if top is not None and live is not None:
-        layers.insert(0, live.become(top, f"{source.name} {top.name}{suffix}", record))
     if layers:
-        viewer.layers.selection.active = layers[0]
+        viewer.layers.selection.active = made.get(outputs[0].name, layers[0])
     return layers
+
+
+def warm_up() -> None:
+    """Let a worker wait for what napari's first label layer loads and compiles, half a second."""
+    from napari.layers import Labels
+
+    for kind in (np.uint8, np.uint32):
+        Labels(np.zeros((2, 2), kind))
 
 
 def renew(layer: Layer, output: Output, source: Layer, origin: Origin = (0, 0)) -> None:
@@ -207,7 +226,7 @@ def _stacked(outputs: Sequence[Output]) -> list[Output]:
     """Return outputs from top to bottom."""
     stack: list[Output] = []
     for output in outputs:
-        stack.insert(max(len(stack) - (output.kind == "shapes"), 0), output)
+        stack.insert(max(len(stack) - (output.kind != "image"), 0), output)
     return stack
 
 

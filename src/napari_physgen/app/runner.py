@@ -9,7 +9,6 @@ because the worker would swallow a RuntimeError (out of memory is one).
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer, Signal
 from superqt.utils import GeneratorWorker
 
+from napari_physgen.app.quiet import warnings_to_log
 from napari_physgen.backend import Job, Progress, Stop, Tune
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from napari_physgen.backend import Command
     from napari_physgen.outputs import Output
 
-LOG = logging.getLogger(__name__)
 INTERVAL = 0.1
 # A picture that took t seconds to make and draw is followed by no other for PATIENCE * t:
 # live pictures cost a fast machine nothing and a slow one a sixth of its time.
@@ -63,6 +62,7 @@ class Control:
     heard_at: float = 0.0
     watching: bool = True
     stopping: bool = False
+    patience: float = PATIENCE
 
     def hear(self) -> None:
         """Say that the window has taken and drawn the last update."""
@@ -112,7 +112,8 @@ def _forward(job: Job[Any], control: Control) -> Generator[Update | None, None, 
                 yield None  # lets the worker see that the window was closed
             elif now - last >= INTERVAL:
                 if picture_from is not None:
-                    rest_until = control.heard_at + PATIENCE * (control.heard_at - picture_from)
+                    spent = control.heard_at - picture_from
+                    rest_until = control.heard_at + control.patience * spent
                 pictures = picture_from = None
                 if control.watching and progress.preview is not None and now >= rest_until:
                     pictures, picture_from = progress.preview(), now
@@ -174,6 +175,23 @@ class _Worker(GeneratorWorker[Any, Any, Any]):
 
     control: Control
 
+    def run(self) -> None:
+        """Do the work and tell, as the base class does, but see `quiet` about warnings."""
+        self.started.emit()
+        self._running = True
+        try:
+            with warnings_to_log():
+                result = self.work()
+            if isinstance(result, Exception):
+                raise result
+            if not self.abort_requested:
+                self.returned.emit(result)
+        except Exception as error:
+            self.errored.emit(error)
+        self._running = False
+        self.finished.emit()
+        self._finished.emit(self)
+
     def quit(self) -> None:
         # The base class would leave the job suspended in the middle of a step.
         self.control.abandoned.set()
@@ -181,6 +199,11 @@ class _Worker(GeneratorWorker[Any, Any, Any]):
 
 class JobRunner(QObject):
     """At most one job at a time, in a napari worker.
+
+    Parameters
+    ----------
+    patience : float
+        A picture that took t seconds is followed by no other for ``patience * t``.
 
     Signals
     -------
@@ -193,8 +216,9 @@ class JobRunner(QObject):
     updated = Signal(object)
     ended = Signal(object)
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = PATIENCE) -> None:
         super().__init__()
+        self.patience = patience
         self._control = Control()
         self._worker: Any = None
 
@@ -214,7 +238,7 @@ class JobRunner(QObject):
 
         if self.running:
             raise RuntimeError("one job at a time")
-        control = self._control = Control()
+        control = self._control = Control(patience=self.patience)
         worker = create_worker(
             relay,
             make_job,
@@ -224,8 +248,6 @@ class JobRunner(QObject):
             _ignore_errors=True,
         )
         worker.control = control
-        # Warnings of libraries are for the log, not for the person at the microscope.
-        worker.warned.connect(lambda warning: LOG.warning("%s", warning[0]))
         worker.yielded.connect(lambda update: self._hear(update, control))
         worker.returned.connect(lambda end: self._end(end, control))
         self._worker = worker

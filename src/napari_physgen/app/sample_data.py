@@ -1,4 +1,4 @@
-"""Simulated raw SIM stacks, made in process by our own forward model."""
+"""Simulated raw SIM stacks and microstructures, made in process by our own models."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ MICROSCOPE: dict[str, Any] = {
 }
 SIZE = 256  # raw pixels along y and x
 ZOOM = 2  # object pixels per raw pixel
+CELLS = 128  # of a microstructure along y and x
 
 
 def filaments() -> list[LayerData]:
@@ -35,6 +36,21 @@ def siemens_star() -> list[LayerData]:
     from napari_physgen.sim.simulate import siemens_star as make_object
 
     return [_raw_layer("Siemens star", make_object((SIZE * ZOOM,) * 2), photons=300)]
+
+
+def gamma_prime() -> list[LayerData]:
+    """Gamma prime cuboids of a superalloy with their mask."""
+    from napari_physgen.backend import run
+    from napari_physgen.synthesis import presets, simulate
+
+    settings = presets["gamma_prime"].model_copy(update={"size": CELLS, "device": "cpu"})
+    result = run(simulate(settings))
+    step = settings.pixel_size_nm / 1000
+    place = {"scale": (step,) * 2, "units": ("micrometer",) * 2, "axis_labels": ("y", "x")}
+    return [
+        (result.field, {"name": "gamma prime", **place}, "image"),
+        (result.labels, {"name": "gamma prime mask", "opacity": 0.4, **place}, "labels"),
+    ]
 
 
 def raw_filaments(name: str, photons: float, size: int = SIZE) -> tuple[LayerData, np.ndarray]:

@@ -51,8 +51,8 @@ def simulate(settings: PhaseFieldSettings) -> Job[Microstructure]:
     Returns
     -------
     generator
-        A job. Reports the free energy ("free energy") and the characteristic length in cells
-        ("length"); its preview is the field. Takes `Stop` and `Tune`.
+        A job. Reports the time, the free energy and the characteristic length in cells ("time",
+        "free energy", "length"); its preview is the field. Takes `Stop` and `Tune`.
 
     Raises
     ------
@@ -193,7 +193,7 @@ class _Run:
                 round(RESOLUTION * done),
                 RESOLUTION,
                 "simulating",
-                {"free energy": float(self.energies[-1][1].mean()), "length": self.length},
+                self.figures,
                 self.preview,
             )
             if isinstance(command, Stop):
@@ -208,9 +208,11 @@ class _Run:
         self.energies.append((time.cpu().numpy().copy(), energy.double().cpu().numpy()))
 
     @property
-    def length(self) -> float:
-        """Characteristic length in cells, mean of the samples."""
-        return float(_length(self.evolution, self.box).mean())
+    def figures(self) -> dict[str, float]:
+        """Time, free energy and characteristic length in cells, means of the samples."""
+        time, energy = self.energies[-1]
+        length = float(_length(self.evolution, self.box).mean())
+        return {"time": float(time.mean()), "free energy": float(energy.mean()), "length": length}
 
     def preview(self) -> list[Output]:
         """Return the field of the first sample as it is now."""
