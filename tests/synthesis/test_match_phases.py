@@ -110,7 +110,7 @@ def test_strokes_tell_apart_the_phases_found_by_edges() -> None:
     image = -micrograph(mask)
     (found,), how = run(find_phases([image], [strokes(mask)], AUTO))
     assert overlap(found, mask) > 0.93
-    assert "told apart by the strokes" in how
+    assert "told by the strokes" in how
 
 
 def test_strokes_teach_phases_that_differ_in_texture_only() -> None:

@@ -33,6 +33,9 @@ LARGEST_SIDE = 1024
 # spot4_0d_3, spot5_0d_0, spot6_0d_2, spot7_0d_5) and on drawn structures with rims and noise.
 EDGE, WEAK, STRONG = 1.3, 0.7, 1.2  # of Otsu's threshold of the gradient, and its hysteresis
 NEIGHBOURHOOD = 12  # parts of the shorter side within which one threshold holds
+# Pores, inclusions and dirt are darker or brighter than both phases: grey levels are cut off at
+# this percentile, steps at so many edges.
+CLIPPED, TALLEST = 0.5, 2.0
 SMOOTHINGS = (1.0, 1.5, 2.0, 3.0, 4.0)  # px
 CLEAR = 3.0  # strong edges against the most frequent gradient: enough smoothing
 TEXTURE = 3.5  # white noise reaches 2.3, drawn structures under heavy noise start at 4
@@ -71,6 +74,7 @@ def find_steps(image: NDArray[np.generic]) -> Steps:
         raise UserError(
             "The image shows no structure, only noise or shading: choose another image or region."
         )
+    picture = clipped(picture)
     first = _level(picture, 1.5)
     length = characteristic_length(first < 0)
     level = _level(picture, _smoothing(picture, length / PER_LENGTH))
@@ -99,6 +103,12 @@ def reduced(picture: Real, scale: int) -> Real:
     y, x = (n // scale for n in picture.shape)
     blocks = picture[: y * scale, : x * scale].reshape(y, scale, x, scale)
     return np.asarray(blocks.mean((1, 3)))
+
+
+def clipped(picture: Real) -> Real:
+    """Return a picture without its darkest and brightest grey levels."""
+    low, high = np.percentile(picture, (CLIPPED, 100 - CLIPPED))
+    return np.asarray(np.clip(picture, low, high)) if low < high else picture
 
 
 def has_texture(picture: Real) -> bool:
@@ -170,7 +180,7 @@ def _level(picture: Real, sigma: float) -> Real:
     dy = np.diff(smooth, axis=0) * (strong[1:] & strong[:-1])
     dx = np.diff(smooth, axis=1) * (strong[:, 1:] & strong[:, :-1])
     level = integrate(dy, dx)
-    weight = strong * slope**2
+    weight = strong * np.minimum(slope, TALLEST * edge) ** 2
     reach = min(picture.shape) / NEIGHBOURHOOD
     nearby = scipy.ndimage.gaussian_filter(weight, reach)
     middle = scipy.ndimage.gaussian_filter(weight * level, reach)

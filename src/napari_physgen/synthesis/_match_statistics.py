@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 LAGS = 48  # of the pooled correlation map, from the centre to the edge
-FEWEST_LENGTHS = 3.0  # that the shorter side of a picture must show
+FEWEST_LENGTHS = 4.0  # that the shorter side of a micrograph must show
 WAVES = np.geomspace(0.25, 6, 64)  # of the spectra, per characteristic length
 DISTANCES = np.linspace(0, REACH, 64)  # of the correlations, in characteristic lengths
 
@@ -119,7 +119,7 @@ def statistics(
     Raises
     ------
     UserError
-        If one of the phases is missing, or a picture shows too few particles.
+        If one of the phases is missing, or a picture that is not periodic shows too few particles.
     """
     area = np.array([m.size * p**2 for m, p in zip(phases, pixels, strict=True)])
     share = area / area.sum()
@@ -132,7 +132,7 @@ def statistics(
     length = float(np.exp(share @ np.log(np.minimum(lengths, 1e12))))
     reach = max(reach, REACH * length)
     sides = [min(m.shape) * p for m, p in zip(phases, pixels, strict=True)]
-    if min(sides) < FEWEST_LENGTHS * length:
+    if not periodic and min(sides) < FEWEST_LENGTHS * length:
         raise UserError(
             f"The image shows only {min(sides) / length:.1f} periods of its structure: choose one "
             f"of lower magnification, with at least {FEWEST_LENGTHS:.0f}."

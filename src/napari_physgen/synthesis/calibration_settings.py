@@ -6,7 +6,7 @@ from typing import Literal
 
 from napari_physgen.settings import Settings, setting
 
-Look = Literal["auto", "rounded", "cuboids", "rafts", "spinodal", "lamellae"]
+Look = Literal["auto", "rounded", "bimodal", "cuboids", "rafts", "spinodal", "lamellae"]
 
 
 class CalibrationSettings(Settings):
@@ -15,8 +15,8 @@ class CalibrationSettings(Settings):
     look: Look = setting(
         "auto",
         title="Look",
-        description="Family of structures to search; auto: those that the image's directions "
-        "and fraction allow.",
+        description="Family of structures to search; auto: those that the image's directions, "
+        "sizes and fraction allow.",
     )
     particles: Literal["auto", "dark", "bright"] = setting(
         "auto",
@@ -41,7 +41,7 @@ class CalibrationSettings(Settings):
         le=1024,
     )
     trials: int = setting(
-        10,
+        12,
         title="Trials",
         description="Simulations that the search may run; each takes a few seconds.",
         ge=1,

@@ -17,9 +17,15 @@ presets: dict[str, Sample] = {
         second_time=0.93,
         duration=60,
     ),
-    "ripening": Sample(fraction=0.22, nuclei=10, nucleus_radius=5, duration=100),
+    "ripening": Sample(fraction=0.27, nuclei=25, nucleus_radius=4.5, duration=60),
     "spinodal": Sample(material="spinodal", duration=300),
-    "tweed": Sample(material="spinodal", elastic_strength=3.0, duration=300),
+    "tweed": Sample(material="spinodal", elastic_strength=0.5, orientation_deg=45, duration=120),
     "grains": Sample(material="grains", grains=150, duration=400),
-    "dendrite": Sample(material="dendrite", duration=100),
+    "dendrite": Sample(
+        material="dendrite",
+        undercooling=0.4,
+        diffusivity=14,
+        surface_anisotropy=0.06,
+        duration=85,
+    ),
 }

@@ -1,7 +1,8 @@
 """The PFHub benchmark problems: the same equations in every phase-field code of the world.
 
 A. M. Jokisaari, P. W. Voorhees, J. E. Guyer, J. Warren, O. G. Heinonen, Comput. Mater. Sci. 126,
-139 (2017): 1 spinodal decomposition, 2 Ostwald ripening; https://pages.nist.gov/pfhub.
+139 (2017): 1 spinodal decomposition, 2 Ostwald ripening; 149, 336 (2018): 3 dendritic growth;
+https://pages.nist.gov/pfhub.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 SIZE, CELLS = 200.0, 200
 STEPS = 25  # between two reports
+REPORT = 20.0  # time between two reports of problem 3
 
 # Free energies that others found, by time, from the uploads to PFHub. Codes agree to a few per cent
 # at best: problems 1b, 1c and 2a coarsen along paths that small differences decide.
@@ -45,6 +47,10 @@ REFERENCES: dict[str, tuple[str, Mapping[float, float]]] = {
     "1b": ("MOOSE (finite elements)", {100: 130.75, 1e3: 74.41, 1e4: 40.01, 1.95e5: 9.603}),
     "1c": ("MOOSE (finite elements)", {50: 17.91, 100: 14.02, 500: 9.40, 1e3: 8.74, 1e4: 4.80}),
     "2a": ("MOOSE (finite elements)", {1: 3486, 5: 2790, 10: 2071, 50: 1040, 100: 916, 1e3: 647}),
+    "3a": (
+        "AMPE (finite volumes, larger seed)",
+        {100: 2.1154e6, 200: 2.1090e6, 500: 2.0850e6, 1e3: 2.0351e6, 1.5e3: 1.9766e6},
+    ),
 }  # fmt: skip
 
 
@@ -119,11 +125,14 @@ class Benchmark:
         if not late:
             return f"{text}."
         worst = max(late, key=lambda t: abs(late[t]))
+        if "tip" in self.metrics:
+            tip, solid = self.metrics["tip"], self.metrics["solid_fraction"]
+            text += f", tip at {tip:.1f}, {100 * solid:.2f} % solid"
         return f"{text}; at most {100 * abs(late[worst]):.2f} % from {self.source} (t = {worst:g})."
 
 
 def pfhub(
-    problem: Literal["1a", "1b", "1c", "2a"],
+    problem: Literal["1a", "1b", "1c", "2a", "3a"],
     *,
     until: float | None = None,
     device: DeviceName = "auto",
@@ -135,7 +144,7 @@ def pfhub(
     ----------
     problem : str
         1a spinodal decomposition, periodic; 1b without flux; 1c in a T without flux; 2a Ostwald
-        ripening, periodic.
+        ripening, periodic; 3a dendrite.
     until : float, optional
         End time; by default that of the problem.
     device : str
@@ -144,17 +153,20 @@ def pfhub(
     Returns
     -------
     generator
-        A job; reports the free energy. `Stop` returns the curve so far.
+        A job; reports the free energy. `Stop` returns the curve so far. Metrics of 3a are the
+        tip's position ("tip") and the solid share of the domain ("solid_fraction").
 
     Raises
     ------
     UserError
         If the problem is not among these or the time is not positive.
     """
-    if problem not in PROBLEMS:
-        raise UserError(f"There is no problem '{problem}' here (known: {', '.join(PROBLEMS)}).")
+    if problem not in REFERENCES:
+        raise UserError(f"There is no problem '{problem}' here (known: {', '.join(REFERENCES)}).")
     if until is not None and until <= 0:
         raise UserError("The end time of a benchmark must be above 0.")
+    if problem == "3a":
+        return _grow(until or 1500.0, device, arithmetic)
     return _run(problem, until or PROBLEMS[problem].until, device, arithmetic)
 
 
@@ -185,6 +197,39 @@ def _run(name: str, until: float, device: DeviceName, arithmetic: str) -> Job[Be
         source=source,
         field=evolution.fields[0, 0].float().cpu().numpy(),
         metrics={"free_energy": energies[-1], "time_steps": float(evolution.steps)},
+        device=describe_device(place),
+    )
+
+
+def _grow(until: float, device: DeviceName, arithmetic: str) -> Job[Benchmark]:
+    """Run problem 3a, whose grid grows with the crystal."""
+    from napari_physgen.synthesis.phase_field.solidification import solidification
+
+    place = resolve_device(device)
+    source, reference = REFERENCES["3a"]
+    often = np.linspace(0, until, round(until / REPORT) + 1)[1:] if until > REPORT else [until]
+    times = sorted({*often, *(t for t in reference if t < until)})
+    curve = []
+    dtype = getattr(torch, arithmetic)
+    for crystal in solidification(times, dtype=dtype, device=place):
+        curve.append((crystal.time, crystal.energy))
+        figures = {"free energy": crystal.energy, "tip": crystal.tip}
+        done = round(1000 * crystal.time / until)
+        if isinstance((yield Progress(done, 1000, "simulating", figures)), Stop):
+            break
+    energies = np.array(curve)
+    return Benchmark(
+        problem="3a",
+        time=energies[:, 0],
+        energy=energies[:, 1],
+        reference=reference,
+        source=source,
+        field=crystal.phi.float().cpu().numpy(),
+        metrics={
+            "free_energy": crystal.energy,
+            "tip": crystal.tip,
+            "solid_fraction": crystal.fraction,
+        },
         device=describe_device(place),
     )
 

@@ -61,6 +61,7 @@ def solidification(
     tolerance: float = 1e-4,
     radius: float = RADIUS,
     even: bool = False,
+    kind: type[Dendrite] = Dendrite,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> Iterator[Crystal]:
@@ -79,12 +80,14 @@ def solidification(
     even : bool
         See `Dendrite`; the problem says false. The published run of AMPE, the usual reference,
         has a seed of 16 cells (10.67 W0) and one mobility for all directions.
+    kind : type of Dendrite
+        Another discretisation of the model, to compare with.
     dtype, device
         Where and in which arithmetic to compute.
     """
     cells = round(STAGE / spacing)
     grid = NoFlux((cells, cells), spacing, dtype=dtype, device=device)
-    model = Dendrite(grid, UNDERCOOLING, DIFFUSIVITY, ANISOTROPY, even=even)
+    model = kind(grid, UNDERCOOLING, DIFFUSIVITY, ANISOTROPY, even=even)
     evolution = Evolution(model, quarter_seed(grid, radius), tolerance)
     for time in times:
         while bool(evolution.time < time):

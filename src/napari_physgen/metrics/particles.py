@@ -1,0 +1,88 @@
+"""Particles of a phase: their share, sizes and chords.
+
+Pictures are (y, x) arrays, lengths are in pixels. Those of a simulation may be `periodic`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.ndimage
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Real = NDArray[np.float64]
+
+
+def fraction(phase: ArrayLike, inside: ArrayLike | None = None) -> float:
+    """Return the share of pixels (inside) that belong to the phase."""
+    mask = np.asarray(phase) > 0
+    return float(mask.mean() if inside is None else mask[np.asarray(inside, bool)].mean())
+
+
+def equivalent_diameters(phase: ArrayLike, *, periodic: bool = False, smallest: int = 4) -> Real:
+    """Return the diameters of the discs that have the particles' areas, ascending, px.
+
+    Particles are what hangs together along y and x. In a picture that is not periodic those cut
+    by its edge are left out, unless no other is there.
+
+    Parameters
+    ----------
+    phase : array
+        (y, x).
+    periodic : bool
+    smallest : int
+        Fewer pixels than this are noise.
+    """
+    numbers, count = scipy.ndimage.label(np.asarray(phase) > 0)
+    if periodic:
+        numbers = _joined(numbers, count)
+    area = np.bincount(numbers.ravel())
+    if area.size < 2:
+        return np.zeros(0)
+    whole = area >= smallest
+    whole[0] = False
+    if not periodic:
+        edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
+        inner = whole.copy()
+        inner[edge] = False
+        whole = inner if inner.any() else whole
+    return np.sort(np.sqrt(4 / np.pi * area[whole]))
+
+
+def chord_lengths(phase: ArrayLike, axis: int = 1, *, periodic: bool = False) -> Real:
+    """Return the lengths of all stretches of the phase along lines parallel to `axis`, px.
+
+    Those cut by the edge of the picture are left out (none is in a periodic one; lines that
+    lie in the phase altogether have no ends and are left out, too).
+    """
+    lines = np.moveaxis(np.asarray(phase) > 0, axis, -1)
+    if periodic:
+        lines = np.concatenate([lines, lines], -1)
+    steps = np.diff(lines.astype(np.int8), axis=-1)
+    chords = []
+    for line in steps:
+        starts, ends = np.flatnonzero(line > 0), np.flatnonzero(line < 0)
+        if starts.size and ends.size:
+            ends = ends[ends > starts[0]]
+            starts = starts[: ends.size]
+            # Of the doubled line, every chord counts once.
+            once = starts < lines.shape[-1] // 2 if periodic else slice(None)
+            chords.append((ends - starts)[once])
+    return np.concatenate(chords).astype(float) if chords else np.zeros(0)
+
+
+def _joined(numbers: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """Return numbered regions with those joined that meet across the periodic edges."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    a = np.concatenate([numbers[0], numbers[:, 0]])
+    b = np.concatenate([numbers[-1], numbers[:, -1]])
+    meet = (a > 0) & (b > 0)
+    graph = coo_matrix((np.ones(meet.sum()), (a[meet], b[meet])), (count + 1, count + 1))
+    groups = connected_components(graph, directed=False)[1]
+    # Group 0 is the background's: region 0 is never joined and comes first.
+    return np.asarray(groups)[numbers]
