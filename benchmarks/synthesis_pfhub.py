@@ -102,7 +102,8 @@ def peer() -> str:
     seconds = time.perf_counter() - began
     reference = REFERENCES["1a"][1][PEER_UNTIL]
     return (
-        f"| 1a to t = {PEER_UNTIL:g} | time steps | s | difference from MEUMAPPS, % |\n|---|---|---|---|\n"
+        f"| 1a to t = {PEER_UNTIL:g} | time steps | s | difference from MEUMAPPS, % |\n"
+        "|---|---|---|---|\n"
         f"| NumPy, semi-implicit, step doubling | {steps} | {numpy_seconds:.1f} "
         f"| {100 * (theirs / reference - 1):+.2f} |\n"
         f"| ours | {ours.metrics['time_steps']:.0f} | {seconds:.1f} "

@@ -1,6 +1,6 @@
-"""Make the pictures of the SIM tutorial by clicking through it.
+"""Make the pictures of the tutorials by clicking through them.
 
-``xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py [FOLDER]``
+``xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py [FOLDER [TOUR ...]]``
 """
 
 from __future__ import annotations
@@ -9,11 +9,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from napari_physgen.app.demo import open_panel, press, screenshot, settle
+from napari_physgen.backend import run
+from napari_physgen.synthesis import presets, simulate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import napari
 
     from napari_physgen.app.widgets.sim import ReconstructSim
@@ -21,9 +27,15 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 
-def main(folder: Path = HERE / "images") -> None:
-    """Save sim_1_open.png to sim_4_result.png in `folder`."""
+def main(folder: Path = HERE / "images", tours: Sequence[str] = ("sim", "microstructure")) -> None:
+    """Save the pictures of some tutorials in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
+    for name in tours:
+        {"sim": sim, "microstructure": microstructure}[name](folder)
+
+
+def sim(folder: Path) -> None:
+    """Save sim_1_open.png to sim_4_result.png."""
     viewer, panel = open_panel()
     viewer.open_sample("napari-physgen", "sim_filaments")
     picture(viewer, folder / "sim_1_open.png")
@@ -40,6 +52,41 @@ def main(folder: Path = HERE / "images") -> None:
     viewer.close()
 
 
+def microstructure(folder: Path) -> None:
+    """Save microstructure_1_try.png to microstructure_3_match.png."""
+    viewer, panel = open_panel("Simulate microstructure")
+    panel.choose_look("rafted")
+    panel.trial_button.click()
+    settle(8)
+    picture(viewer, folder / "microstructure_1_try.png")
+    panel.trial_button.click()
+
+    panel.choose_look("gamma_prime")
+    press(panel, "Run")
+    viewer.reset_view()
+    picture(viewer, folder / "microstructure_2_image.png")
+
+    viewer.layers.clear()
+    micrograph = viewer.add_image(etched(), name="etched", scale=(12, 12), units=("nm", "nm"))
+    viewer.reset_view()
+    panel.matching.images.choose(micrograph)
+    panel.matching.expand()
+    press(panel, "Match")
+    panel.verticalScrollBar().setValue(panel.verticalScrollBar().maximum())
+    picture(viewer, folder / "microstructure_3_match.png")
+    viewer.close()
+
+
+def etched() -> np.ndarray:
+    """Return what a micrograph may look like: bright rims, shading, blur and noise."""
+    settings = presets["gamma_prime"].model_copy(update={"seed": 7, "fraction": 0.55})
+    phase = run(simulate(settings)).field
+    y, x = np.indices(phase.shape) / len(phase)
+    rims = np.hypot(*np.gradient(gaussian_filter(phase, 1.5)))
+    noise = np.random.default_rng(0).normal(0, 0.04, phase.shape)
+    return gaussian_filter(0.5 * phase + 3 * rims + 0.3 * x * y, 0.7) + noise
+
+
 def sharpening(panel: ReconstructSim) -> bool:
     """Whether the variational image and its curve have something to show."""
     return "variational" in panel.message.text() and panel.bar.value() >= 80
@@ -53,4 +100,4 @@ def picture(viewer: napari.Viewer, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*(Path(argument) for argument in sys.argv[1:2]))
+    main(*(Path(argument) for argument in sys.argv[1:2]), *[sys.argv[2:]] * bool(sys.argv[2:]))

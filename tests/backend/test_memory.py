@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from napari_physgen.backend import Job, Progress, Stop, run, with_memory_fallback
+from napari_physgen.backend.memory import keep_freed_memory
 from napari_physgen.errors import UserError
 from napari_physgen.outputs import Output
 
@@ -116,3 +117,10 @@ def test_closing_closes_the_job():
     next(job)
     job.close()
     assert closed == [True]
+
+
+def test_keeping_freed_memory_is_harmless_anywhere(monkeypatch):
+    keep_freed_memory()
+    keep_freed_memory()
+    monkeypatch.setattr("napari_physgen.backend.memory.ctypes.CDLL", lambda _: object())
+    keep_freed_memory()

@@ -11,6 +11,7 @@ import pytest
 
 from napari_physgen.backend import Progress, Stop, Tune, run
 from napari_physgen.errors import UserError
+from napari_physgen.metrics.microstructure import characteristic_length
 from napari_physgen.synthesis import Microstructure, PhaseFieldSettings
 from napari_physgen.synthesis.simulate import simulate, simulate_batch
 
@@ -38,6 +39,19 @@ def test_precipitate_fraction_is_the_one_asked_for() -> None:
     result = grown("precipitates", size=96, fraction=0.5, nuclei=40, duration=60)
     assert result.metrics["fraction"] == pytest.approx(0.5, abs=0.05)
     assert result.field.mean() == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "no-flux"])
+def test_live_length_is_the_characteristic_length_of_the_field(boundary: str) -> None:
+    lengths = []
+    result = run(
+        simulate(settings(size=128, duration=100, boundary=boundary)),
+        lambda progress: lengths.append(progress.metrics["length"]),
+    )
+    expected = characteristic_length(result.field, periodic=boundary == "periodic")
+    # Cosines see all of a box without flux, the window of the other one only its middle.
+    within = 1e-4 if boundary == "periodic" else 0.1
+    assert lengths[-1] == pytest.approx(expected, rel=within)
 
 
 def test_heating_lowers_the_contrast_as_the_square_root() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     import napari
 
+    from napari_physgen.app.job_panel import JobPanel
     from napari_physgen.app.widgets.sim import ReconstructSim
 
 SIZE = 160  # raw pixels along y and x: all stages in two minutes on two cores
@@ -53,20 +54,20 @@ def main(folder: str | Path = "demo") -> None:
         viewer.close()
 
 
-def open_panel() -> tuple[napari.Viewer, ReconstructSim]:
-    """Return a viewer of 1600 x 1000 pixels with the SIM panel docked."""
+def open_panel(name: str = "Reconstruct SIM") -> tuple[napari.Viewer, Any]:
+    """Return a viewer of 1600 x 1000 pixels with a panel docked."""
     import napari
 
     viewer = napari.Viewer()
     viewer.window.resize(1600, 1000)
-    _, panel = viewer.window.add_plugin_dock_widget("napari-physgen", "Reconstruct SIM")
+    _, panel = viewer.window.add_plugin_dock_widget("napari-physgen", name)
     # The tour shows the tool as it comes, not as it was used last.
     panel.form.set_value(panel.model.parse({**panel.form.values(), **_defaults(panel)}))
     settle()
     return viewer, panel
 
 
-def press(panel: ReconstructSim, text: str, until: Any = None) -> None:
+def press(panel: JobPanel, text: str, until: Any = None) -> None:
     """Click a button and wait for the end of its job, or until `until()` is true.
 
     Raises
@@ -145,7 +146,7 @@ def watched() -> bool:
     return not virtual and "xvfb-run" not in os.environ.get("XAUTHORITY", "")
 
 
-def _defaults(panel: ReconstructSim) -> dict[str, Any]:
+def _defaults(panel: JobPanel) -> dict[str, Any]:
     fields = panel.model.model_fields.items()
     return {name: field.default for name, field in fields if not field.is_required()}
 

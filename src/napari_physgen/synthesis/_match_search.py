@@ -202,12 +202,17 @@ def compare(target: Statistics, run: Microstructure, frame: int) -> Trial | None
         return None
     if not FINEST <= cells <= run.settings.size / FEWEST:
         return None
-    cell = target.length / cells
+    cell = _readable(target.length / cells)
     found = statistics([phase], [cell], periodic=True)
-    time, settings = run.movie_times[frame], run.settings
+    time, settings = _readable(run.movie_times[frame]), run.settings
     second = settings.second_time * settings.duration / time
     kept = {"duration": time, "pixel_size_nm": cell, "frames": 0}
     settings = settings.model_copy(
         update=kept | ({"second_time": second} if settings.second_nuclei else {})
     )
     return Trial(settings, found, target.distance(found), run, frame)
+
+
+def _readable(number: float) -> float:
+    """Return a number with as many digits as anybody wants to see in a form."""
+    return float(f"{number:.4g}")

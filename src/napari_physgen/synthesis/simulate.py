@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +16,13 @@ from napari_physgen.backend import (
     Tune,
     resolve_device,
     with_memory_fallback,
+)
+from napari_physgen.backend.memory import keep_freed_memory
+from napari_physgen.metrics.microstructure import (
+    FEWEST_PERIODS,
+    FINEST_PART,
+    LIMIT_STEPS,
+    characteristic_length,
 )
 from napari_physgen.outputs import Output
 from napari_physgen.synthesis.phase_field.materials import MATERIALS
@@ -39,6 +47,7 @@ WORK = 1_300_000
 MOST_STEPS = 100
 RESOLUTION = 1000  # of the progress
 TIDYINGS = 50
+PLANES = 8  # of a volume that its length is measured on
 
 
 def simulate(settings: PhaseFieldSettings) -> Job[Microstructure]:
@@ -120,6 +129,8 @@ def _only(job: Job[list[Microstructure]]) -> Job[Microstructure]:
 
 
 def _simulate(batch: list[PhaseFieldSettings], device: torch.device) -> Job[list[Microstructure]]:
+    if device.type == "cpu":
+        keep_freed_memory()
     run = _Run.started(batch, device)
     stopped = False
     for share, event in run.milestones():
@@ -211,7 +222,7 @@ class _Run:
     def figures(self) -> dict[str, float]:
         """Time, free energy and characteristic length in cells, means of the samples."""
         time, energy = self.energies[-1]
-        length = float(_length(self.evolution, self.box).mean())
+        length = float(_length(self.box, self.evolution.spectrum).mean())
         return {"time": float(time.mean()), "free energy": float(energy.mean()), "length": length}
 
     def preview(self) -> list[Output]:
@@ -268,17 +279,13 @@ class _Run:
 
     def results(self, stopped: bool) -> list[Microstructure]:
         """Return every sample as it was kept last."""
-        lengths = _length(self.evolution, self.box)
         stuck = self.evolution.stuck.cpu().numpy()
         steps = self.evolution.steps.cpu().numpy()
         return [
-            self._result(i, float(lengths[i]), bool(stuck[i]), int(steps[i]), stopped)
-            for i in range(len(self.batch))
+            self._result(i, bool(stuck[i]), int(steps[i]), stopped) for i in range(len(self.batch))
         ]
 
-    def _result(
-        self, i: int, length: float, stuck: bool, steps: int, stopped: bool
-    ) -> Microstructure:
+    def _result(self, i: int, stuck: bool, steps: int, stopped: bool) -> Microstructure:
         settings = self.batch[i]
         picture, labels = self.frames[-1][0][i], self.frames[-1][1][i]
         energy = np.array([(time[i], energy[i]) for time, energy in self.energies])
@@ -287,7 +294,7 @@ class _Run:
         metrics = {
             "time": float(energy[-1, 0]),
             "free_energy": float(energy[-1, 1]),
-            "length_nm": length * settings.pixel_size_nm,
+            "length_nm": _final_length(labels, settings) * settings.pixel_size_nm,
             "time_steps": float(steps),
         } | ({"grains": float(labels.max())} if grains else {"fraction": fraction})
         movie = bool(settings.frames)
@@ -306,10 +313,26 @@ class _Run:
         )
 
 
-def _length(evolution: Evolution, box: Box) -> torch.Tensor:
-    """Return 2 pi / <k> of the first field's structure factor (batch,), in cells."""
-    v = evolution.spectrum[:, :1]
-    k = box.k2.sqrt()
-    weighted = [box.rms(v * k**power)[:, 0].square() for power in (0.5, 0.0)]
-    mean = box.rms(torch.where(box.k2 == 0, v, 0))[:, 0].square()
-    return 2 * np.pi / box.spacing * (weighted[1] - mean) / weighted[0].clamp(min=1e-30)
+def _length(box: Box, spectrum: torch.Tensor) -> torch.Tensor:
+    """Return `metrics.microstructure.characteristic_length` of the first field (batch,), cells."""
+    k = box.k2.sqrt() * (box.spacing / (2 * math.pi))
+    power = box.power(spectrum[:, 0]) * (k > FEWEST_PERIODS / min(box.shape[-2:]) * (1 - 1e-6))
+    logarithm = k.clamp(min=1e-9).log()
+    length = torch.zeros(len(power), dtype=power.dtype, device=power.device)
+    for _ in range(LIMIT_STEPS):
+        kept = power * (k * length.reshape(-1, *(1,) * (power.ndim - 1)) < FINEST_PART)
+        total = kept.sum(box.axes)
+        length = torch.exp(-(kept * logarithm).sum(box.axes) / total.clamp(min=1e-30))
+    return torch.where(total > 1e-12, length, 0)
+
+
+def _final_length(labels: Labels, settings: PhaseFieldSettings) -> float:
+    """Return the characteristic length of a mask, or the mean size of grains, in cells."""
+    if settings.material == "grains":
+        return float((labels.size / len(np.unique(labels))) ** (1 / labels.ndim))
+    planes = labels.reshape(-1, *labels.shape[-2:])
+    planes = planes[:: max(len(planes) // PLANES, 1)]
+    periodic = settings.boundary == "periodic"
+    lengths = [characteristic_length(plane > 0, periodic=periodic) for plane in planes]
+    finite = [length for length in lengths if math.isfinite(length)]
+    return float(np.mean(finite)) if finite else 0.0

@@ -41,6 +41,9 @@ class Grid(Protocol):
     def integral(self, density: Tensor) -> Tensor:
         """Return the integral over the domain, in float64."""
 
+    def power(self, spectrum: Tensor) -> Tensor:
+        """Return the share of every wave in the mean square of the field with this spectrum."""
+
     def rms(self, spectrum: Tensor) -> Tensor:
         """Return the root mean square over the domain of the field with this spectrum."""
 
@@ -93,12 +96,12 @@ class Periodic(_Box):
 
     @cached_property
     def _weight(self) -> Tensor:
-        """How often each coefficient of the half spectrum stands for a plane wave."""
+        """Mean square of the plane waves that each coefficient of the half spectrum stands for."""
         weight = torch.full((self.shape[-1] // 2 + 1,), 2.0, dtype=self.dtype, device=self.device)
         weight[0] = 1
         if self.shape[-1] % 2 == 0:
             weight[-1] = 1
-        return weight
+        return weight / math.prod(self.shape) ** 2
 
     def forward(self, u: Tensor) -> Tensor:
         """Return the spectrum of a field."""
@@ -112,8 +115,11 @@ class Periodic(_Box):
 
     def rms(self, spectrum: Tensor) -> Tensor:
         """Return the root mean square of the field with this spectrum."""
-        power = self._weight * (spectrum.real.square() + spectrum.imag.square())
-        return power.sum(self.axes).sqrt() / math.prod(self.shape)
+        return self.power(spectrum).sum(self.axes).sqrt()
+
+    def power(self, spectrum: Tensor) -> Tensor:
+        """Return the share of every wave in the mean square."""
+        return self._weight * (spectrum.real.square() + spectrum.imag.square())
 
     def derivative(self, spectrum: Tensor, axis: int) -> Tensor:
         """Return du/dx along `axis` (negative) as a field; the Nyquist wave has none."""
@@ -154,11 +160,11 @@ class NoFlux(_Box):
 
     @cached_property
     def _weight(self) -> Tensor:
-        """Mean square of each cosine of the (unnormalised) DCT-II, times the number of samples."""
+        """Mean square of each cosine of the (unnormalised) DCT-II."""
         total = torch.ones((), dtype=self.dtype, device=self.device)
         for n, axis in zip(self.shape, self.axes, strict=True):
-            weight = torch.full((n,), 0.5 / n, dtype=torch.float64)
-            weight[0] = 0.25 / n
+            weight = torch.full((n,), 0.5 / n**2, dtype=torch.float64)
+            weight[0] = 0.25 / n**2
             total = total * self._column(weight, axis)
         return total
 
@@ -176,8 +182,11 @@ class NoFlux(_Box):
 
     def rms(self, spectrum: Tensor) -> Tensor:
         """Return the root mean square of the field with this spectrum."""
-        total = (self._weight * spectrum.square()).sum(self.axes)
-        return (total / math.prod(self.shape)).sqrt()
+        return self.power(spectrum).sum(self.axes).sqrt()
+
+    def power(self, spectrum: Tensor) -> Tensor:
+        """Return the share of every wave in the mean square."""
+        return self._weight * spectrum.square()
 
     def derivative(self, spectrum: Tensor, axis: int) -> Tensor:
         """Return du/dx along `axis` (negative) as a field: sines where u has cosines."""
@@ -280,7 +289,11 @@ class NoFluxShape:
 
     def rms(self, spectrum: Tensor) -> Tensor:
         """Return the root mean square of the field with this spectrum."""
-        return (spectrum.square().sum(-1) / self.shape[0]).sqrt()
+        return self.power(spectrum).sum(-1).sqrt()
+
+    def power(self, spectrum: Tensor) -> Tensor:
+        """Return the share of every mode in the mean square."""
+        return spectrum.square() / self.shape[0]
 
 
 def _masked_laplacian(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
