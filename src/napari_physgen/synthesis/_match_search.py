@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_physgen.backend import Command, Progress, Stop
 from napari_physgen.errors import UserError
+from napari_physgen.metrics.microstructure import REACH
 from napari_physgen.synthesis._match_families import FRACTIONS, families, neighbours, start
 from napari_physgen.synthesis._match_statistics import Statistics, statistics
 from napari_physgen.synthesis.settings import PhaseFieldSettings
@@ -203,7 +204,7 @@ def compare(target: Statistics, run: Microstructure, frame: int) -> Trial | None
     if not FINEST <= cells <= run.settings.size / FEWEST:
         return None
     cell = _readable(target.length / cells)
-    found = statistics([phase], [cell], periodic=True)
+    found = statistics([phase], [cell], periodic=True, reach=REACH * target.length)
     time, settings = _readable(run.movie_times[frame]), run.settings
     second = settings.second_time * settings.duration / time
     kept = {"duration": time, "pixel_size_nm": cell, "frames": 0}

@@ -152,7 +152,7 @@ def test_times_that_are_not_positive_are_refused(until: float) -> None:
 
 
 def test_unknown_problems_are_refused_with_those_that_exist() -> None:
-    with pytest.raises(UserError, match=r"no problem '9z' here \(known: 1a, 1b, 1c, 2a\)"):
+    with pytest.raises(UserError, match=r"no problem '9z' here \(known: 1a, 1b, 1c, 2a, 3a\)"):
         pfhub("9z")  # type: ignore[arg-type]
 
 
@@ -163,3 +163,12 @@ def test_reference_values_are_those_of_the_upload(data: Path) -> None:
     time, energy = (np.array([float(row[name]) for row in rows]) for name in rows[0])
     for at, expected in REFERENCES["1a"][1].items():
         assert np.interp(at, time, energy) == pytest.approx(expected, abs=0.006)
+
+
+def test_problem_3_reports_tip_and_solid_fraction_of_a_growing_crystal() -> None:
+    result = run(pfhub("3a", until=5.0, arithmetic="float32"))
+    assert result.time[-1] == 5.0
+    # The seed has a radius of 8 in a quarter of 960 x 960.
+    assert 8 < result.metrics["tip"] < 14
+    assert result.metrics["solid_fraction"] > math.pi * 8**2 / 4 / 960**2
+    assert "tip at" in result.summary

@@ -20,7 +20,7 @@ from napari_physgen.errors import UserError
 from napari_physgen.outputs import Output
 from napari_physgen.synthesis.phase_field.models import DoubleWell, GradientFlow, Precipitates
 from napari_physgen.synthesis.phase_field.spectral import NoFlux, NoFluxShape, Periodic
-from napari_physgen.synthesis.phase_field.stepper import Evolution
+from napari_physgen.synthesis.phase_field.stepper import NEGLIGIBLE, Evolution
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,12 +67,15 @@ class Problem:
         Error per time step at which the curve has converged.
     setup : callable
         ``setup(dtype, device)`` gives the model and the fields at time 0.
+    negligible : float
+        See `Evolution`.
     """
 
     title: str
     until: float
     tolerance: float
     setup: Callable[[torch.dtype, torch.device], tuple[Model, Tensor]]
+    negligible: float = NEGLIGIBLE
 
 
 @dataclass(frozen=True)
@@ -122,12 +125,12 @@ class Benchmark:
         """The largest deviation, in words."""
         late = {t: d for t, d in self.deviations().items() if t >= 50}
         text = f"PFHub {self.problem}: free energy {self.energy[-1]:.4g} at time {self.time[-1]:g}"
-        if not late:
-            return f"{text}."
-        worst = max(late, key=lambda t: abs(late[t]))
         if "tip" in self.metrics:
             tip, solid = self.metrics["tip"], self.metrics["solid_fraction"]
             text += f", tip at {tip:.1f}, {100 * solid:.2f} % solid"
+        if not late:
+            return f"{text}."
+        worst = max(late, key=lambda t: abs(late[t]))
         return f"{text}; at most {100 * abs(late[worst]):.2f} % from {self.source} (t = {worst:g})."
 
 
@@ -174,7 +177,7 @@ def _run(name: str, until: float, device: DeviceName, arithmetic: str) -> Job[Be
     place = resolve_device(device)
     yield Progress(0, 1, "setting up")
     model, fields = PROBLEMS[name].setup(getattr(torch, arithmetic), place)
-    evolution = Evolution(model, fields, PROBLEMS[name].tolerance)
+    evolution = Evolution(model, fields, PROBLEMS[name].tolerance, PROBLEMS[name].negligible)
     source, reference = REFERENCES[name]
     curve = [(0.0, float(evolution.energy))]
     for milestone in (*(t for t in sorted(reference) if t < until), until):
@@ -303,6 +306,7 @@ def _2a(dtype: torch.dtype, device: torch.device) -> tuple[Model, Tensor]:
 PROBLEMS = {
     "1a": Problem("spinodal decomposition, periodic", 1e5, 1e-4, _1a),
     "1b": Problem("spinodal decomposition, no flux", 2e5, 1e-4, _1b),
-    "1c": Problem("spinodal decomposition, T without flux", 1e4, 2e-4, _1c),
+    # Walls across the arms of the T creep towards each other with exponentially small speeds.
+    "1c": Problem("spinodal decomposition, T without flux", 1e4, 2e-4, _1c, negligible=1e-3),
     "2a": Problem("Ostwald ripening, periodic", 1e3, 5e-4, _2a),
 }

@@ -32,6 +32,11 @@ SAFETY, SHRINK, GROW = 0.9, 0.2, 2.0
 FIRST_STEP = 1e-3
 AFRESH = 0.1  # of the time step, after the fields were changed from outside
 LOOK = 8  # steps between two looks at whether all samples have arrived
+# What moves slowly through a field at rest, such as the wall of a large domain, changes the field
+# less than the tolerance in any step; too long ones would then damp it unnoticed. The error may
+# therefore not exceed this share of the change either, unless it is negligible (a share of the
+# tolerance).
+LAG, NEGLIGIBLE = 0.42, 0.05
 # No time step may fall below this share of the time already passed.
 SMALLEST = 1e-9
 
@@ -70,12 +75,22 @@ class Evolution:
     tolerance : float
         Error allowed per step: root mean square over the domain, of the worst field, relative to
         the difference of the phases.
+    negligible : float
+        Errors below this share of the tolerance are allowed, however slow the change is; less
+        keeps creeping structures on time.
     """
 
-    def __init__(self, model: Model, fields: Tensor, tolerance: float = 1e-3) -> None:
+    def __init__(
+        self,
+        model: Model,
+        fields: Tensor,
+        tolerance: float = 1e-3,
+        negligible: float = NEGLIGIBLE,
+    ) -> None:
         grid = model.grid
         self.model = model
         self.tolerance = tolerance
+        self.negligible = negligible
         self.spectrum = grid.forward(fields.to(grid.device, grid.dtype))
         batch = fields.shape[0]
         real = torch.float32 if grid.device.type == "mps" else torch.float64
@@ -140,5 +155,8 @@ class Evolution:
         damping = 1 / (1 + GAMMA * h * self.model.stiffness)
         k1 = damping * self.model.rate(v)
         k2 = damping * (self.model.rate(v + h * k1) - 2 * k1)
-        error = grid.rms(0.5 * h * (k1 + k2)).amax(1) / (self.tolerance * self.model.scale)
-        return v + 0.5 * h * (3 * k1 + k2), error.to(dt.dtype)
+        step = 0.5 * h * (3 * k1 + k2)
+        allowed = self.tolerance * self.model.scale
+        error, change = grid.rms(0.5 * h * (k1 + k2)), grid.rms(step).norm(dim=1)
+        lag = error.norm(dim=1) / (LAG * change + self.negligible * allowed)
+        return v + step, torch.maximum(error.amax(1) / allowed, lag).to(dt.dtype)
