@@ -304,7 +304,9 @@ def _2a(dtype: torch.dtype, device: torch.device) -> tuple[Model, Tensor]:
 
 
 PROBLEMS = {
-    "1a": Problem("spinodal decomposition, periodic", 1e5, 1e-4, _1a),
+    # Nothing creeps here: the tolerance alone keeps it within 0.4 % of the reference, in half the
+    # time.
+    "1a": Problem("spinodal decomposition, periodic", 1e5, 1e-4, _1a, negligible=1.0),
     "1b": Problem("spinodal decomposition, no flux", 2e5, 1e-4, _1b),
     # Walls across the arms of the T creep towards each other with exponentially small speeds.
     "1c": Problem("spinodal decomposition, T without flux", 1e4, 2e-4, _1c, negligible=1e-3),

@@ -37,6 +37,7 @@ LOOK = 8  # steps between two looks at whether all samples have arrived
 # therefore not exceed this share of the change either, unless it is negligible (a share of the
 # tolerance).
 LAG, NEGLIGIBLE = 0.42, 0.05
+ROUNDING = 8  # rounding errors of a step, in units of the last digit of the field
 # No time step may fall below this share of the time already passed.
 SMALLEST = 1e-9
 
@@ -158,5 +159,6 @@ class Evolution:
         step = 0.5 * h * (3 * k1 + k2)
         allowed = self.tolerance * self.model.scale
         error, change = grid.rms(0.5 * h * (k1 + k2)), grid.rms(step).norm(dim=1)
-        lag = error.norm(dim=1) / (LAG * change + self.negligible * allowed)
+        noise = ROUNDING * torch.finfo(grid.dtype).eps * grid.rms(v).norm(dim=1)
+        lag = error.norm(dim=1) / (LAG * change + self.negligible * allowed + noise)
         return v + step, torch.maximum(error.amax(1) / allowed, lag).to(dt.dtype)
