@@ -37,10 +37,6 @@ class Section(QWidget):
         """Open it."""
         self.head.setChecked(True)
 
-    def collapse(self) -> None:
-        """Close it."""
-        self.head.setChecked(False)
-
     def _open(self, opened: bool) -> None:
         self._inner.setVisible(opened)
         arrow = Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow

@@ -22,6 +22,27 @@ def fraction(phase: ArrayLike, inside: ArrayLike | None = None) -> float:
     return float(mask.mean() if inside is None else mask[np.asarray(inside, bool)].mean())
 
 
+def connected(mask: NDArray[np.bool_], periodic: bool) -> NDArray[np.uint32]:
+    """Return the connected parts of a mask, numbered from 1; periodic edges join them."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    parts, count = scipy.ndimage.label(mask)
+    if not periodic or count == 0:
+        return np.asarray(parts, np.uint32)
+    pairs = [
+        np.stack([parts.take(0, axis).ravel(), parts.take(-1, axis).ravel()])
+        for axis in range(mask.ndim)
+    ]
+    first, second = np.concatenate(pairs, 1)
+    both = (first > 0) & (second > 0)
+    links = coo_array((np.ones(both.sum()), (first[both], second[both])), (count + 1,) * 2)
+    _, merged = connected_components(links, directed=False)
+    numbers = np.zeros(count + 1, np.uint32)
+    numbers[1:] = np.unique(merged[1:], return_inverse=True)[1] + 1
+    return np.asarray(numbers[parts])
+
+
 def equivalent_diameters(phase: ArrayLike, *, periodic: bool = False, smallest: int = 4) -> Real:
     """Return the diameters of the discs that have the particles' areas, ascending, px.
 
@@ -36,9 +57,7 @@ def equivalent_diameters(phase: ArrayLike, *, periodic: bool = False, smallest: 
     smallest : int
         Fewer pixels than this are noise.
     """
-    numbers, count = scipy.ndimage.label(np.asarray(phase) > 0)
-    if periodic:
-        numbers = _joined(numbers, count)
+    numbers = connected(np.asarray(phase) > 0, periodic)
     area = np.bincount(numbers.ravel())
     if area.size < 2:
         return np.zeros(0)
@@ -72,17 +91,3 @@ def chord_lengths(phase: ArrayLike, axis: int = 1, *, periodic: bool = False) ->
             once = starts < lines.shape[-1] // 2 if periodic else slice(None)
             chords.append((ends - starts)[once])
     return np.concatenate(chords).astype(float) if chords else np.zeros(0)
-
-
-def _joined(numbers: NDArray[np.int32], count: int) -> NDArray[np.int64]:
-    """Return numbered regions with those joined that meet across the periodic edges."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    a = np.concatenate([numbers[0], numbers[:, 0]])
-    b = np.concatenate([numbers[-1], numbers[:, -1]])
-    meet = (a > 0) & (b > 0)
-    graph = coo_matrix((np.ones(meet.sum()), (a[meet], b[meet])), (count + 1, count + 1))
-    groups = connected_components(graph, directed=False)[1]
-    # Group 0 is the background's: region 0 is never joined and comes first.
-    return np.asarray(groups)[numbers]

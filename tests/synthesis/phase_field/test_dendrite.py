@@ -10,6 +10,7 @@ import torch
 from scipy.ndimage import label, map_coordinates
 
 from napari_physgen.errors import UserError
+from napari_physgen.metrics.particles import connected
 from napari_physgen.synthesis.phase_field.dendrite import (
     A1,
     CELL,
@@ -17,7 +18,6 @@ from napari_physgen.synthesis.phase_field.dendrite import (
     dendrite_model,
     dendrite_start,
 )
-from napari_physgen.synthesis.phase_field.grain_tracker import connected
 from napari_physgen.synthesis.phase_field.solidification import solidification
 from napari_physgen.synthesis.phase_field.spectral import NoFlux, Periodic
 from napari_physgen.synthesis.phase_field.stepper import Evolution
@@ -243,7 +243,7 @@ def test_seeds_are_separate_crystals(boundary: str) -> None:
     grid = box(128, kind=Periodic if boundary == "periodic" else NoFlux)
     phi, heat = dendrite_start(grid, [settings])[0]
     solid = (phi > 0).numpy()
-    crystals = connected(solid) if boundary == "periodic" else label(solid)[0]
+    crystals = connected(solid, periodic=True) if boundary == "periodic" else label(solid)[0]
     assert crystals.max() == 7
     assert not heat.any()
 

@@ -7,7 +7,8 @@ import pytest
 from scipy.spatial import cKDTree
 
 from napari_physgen.backend import run
-from napari_physgen.synthesis.phase_field.grain_tracker import REACH, connected, kept_apart
+from napari_physgen.metrics.particles import connected
+from napari_physgen.synthesis.phase_field.grain_tracker import REACH, kept_apart
 from napari_physgen.synthesis.settings import PhaseFieldSettings
 from napari_physgen.synthesis.simulate import simulate
 
@@ -32,7 +33,7 @@ def gaps_of_colours(eta: np.ndarray) -> list[float]:
     """Narrowest gap of each pair of grains that share a colour."""
     found, size = [], np.array(eta.shape[1:], float)
     for colour in eta:
-        parts = connected(colour > 0.5)
+        parts = connected(colour > 0.5, periodic=True)
         trees = [cKDTree(np.argwhere(parts == i), boxsize=size) for i in range(1, parts.max() + 1)]
         found += [
             one.query(other.data)[0].min() - 1 for j, one in enumerate(trees) for other in trees[:j]
@@ -117,8 +118,8 @@ def test_parts_are_numbered_across_periodic_edges_only() -> None:
 
 
 def test_empty_and_full_masks_have_no_part_and_one() -> None:
-    assert connected(np.zeros((4, 5), bool)).max() == 0
-    assert connected(np.ones((3, 4, 5), bool)).max() == 1
+    assert connected(np.zeros((4, 5), bool), periodic=True).max() == 0
+    assert connected(np.ones((3, 4, 5), bool), periodic=True).max() == 1
 
 
 def test_few_orientations_give_the_same_grains_as_many() -> None:

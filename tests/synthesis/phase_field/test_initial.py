@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
+from napari_physgen.metrics.particles import connected
 from napari_physgen.synthesis.phase_field import initial
-from napari_physgen.synthesis.phase_field.grain_tracker import connected
 
 
 def gaps(points: np.ndarray, shape: tuple[int, ...], periodic: bool) -> np.ndarray:

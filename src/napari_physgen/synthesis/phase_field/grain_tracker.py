@@ -12,33 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_physgen.metrics.particles import connected
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRESENT = 0.1  # an order parameter above this belongs to a grain
 REACH = 8  # cells around a grain that must be free of others of its orientation
-
-
-def connected(mask: NDArray[np.bool_], periodic: bool = True) -> NDArray[np.uint32]:
-    """Return the connected parts of a mask, numbered from 1; edges may join them."""
-    from scipy.ndimage import label
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    parts, count = label(mask)
-    if not periodic or count == 0:
-        return np.asarray(parts, np.uint32)
-    pairs = [
-        np.stack([parts.take(0, axis).ravel(), parts.take(-1, axis).ravel()])
-        for axis in range(mask.ndim)
-    ]
-    first, second = np.concatenate(pairs, 1)
-    both = (first > 0) & (second > 0)
-    links = coo_array((np.ones(both.sum()), (first[both], second[both])), (count + 1,) * 2)
-    _, merged = connected_components(links, directed=False)
-    numbers = np.zeros(count + 1, np.uint32)
-    numbers[1:] = np.unique(merged[1:], return_inverse=True)[1] + 1
-    return np.asarray(numbers[parts])
 
 
 def kept_apart(eta: NDArray[np.floating], periodic: bool) -> bool:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_physgen.metrics.particles import connected
 from napari_physgen.synthesis.phase_field import initial
 from napari_physgen.synthesis.phase_field.batches import per_sample
 from napari_physgen.synthesis.phase_field.elasticity import elastic_symbol
-from napari_physgen.synthesis.phase_field.grain_tracker import connected
 from napari_physgen.synthesis.phase_field.models import DoubleWell, GradientFlow, Precipitates
 from napari_physgen.synthesis.phase_field.spectral import Periodic
 from napari_physgen.synthesis.settings import PRECIPITATE_BARRIER, SPINODAL_BARRIER

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_physgen.metrics.particles import connected
 from napari_physgen.synthesis.phase_field import initial
 from napari_physgen.synthesis.phase_field.batches import per_sample
-from napari_physgen.synthesis.phase_field.grain_tracker import connected, kept_apart
+from napari_physgen.synthesis.phase_field.grain_tracker import kept_apart
 from napari_physgen.synthesis.phase_field.models import GradientFlow, Grains
 from napari_physgen.synthesis.phase_field.spectral import Periodic
 
