@@ -24,6 +24,7 @@ from scipy.ndimage import zoom as spline_zoom
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import _page
 from _data import SIM, Case, biosr, published, simulated, tirf
 
 from napari_physgen.backend import run
@@ -32,8 +33,6 @@ from napari_physgen.physics.optics import Otf
 from napari_physgen.sim import Patterns, Reconstruction, estimate_patterns
 from napari_physgen.sim.wiener import wiener
 
-PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
-START, END = "<!-- sim:start -->", "<!-- sim:end -->"
 CONSTANTS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
 COLUMNS = (
     "data",
@@ -190,14 +189,12 @@ def main() -> None:
     lines = {row.name: measure(row, stages) for row in chosen}
     table = merged(lines)
     print(table)
-    write(table)
+    _page.write("sim", "SIM", f"{NOTE}\n{table}")
 
 
 def merged(lines: dict[str, str]) -> str:
     """Return the table with new figures in place of those measured before."""
-    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    before = page.partition(START)[2].partition(END)[0].splitlines()
-    old = {line.split("|")[1].strip(): line for line in before if line.count("|") > 2}
+    old = _page.rows("sim")
     rows = [
         updated(lines.get(row.name), old.get(row.name))
         for row in ROWS
@@ -220,15 +217,6 @@ def updated(new: str | None, old: str | None) -> str:
             parts = [b if part == "-" else part for part, b in zip(parts, before, strict=True)]
         cells.append(" / ".join(parts))
     return " | ".join(cells).strip()
-
-
-def write(table: str) -> None:
-    """Put the table between the markers of the page."""
-    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# Benchmarks\n"
-    if START not in page:
-        page = f"{page.rstrip()}\n\n## SIM\n\n{START}\n{END}\n"
-    before, _, rest = page.partition(START)
-    PAGE.write_text(f"{before}{START}\n{NOTE}\n{table}\n{END}{rest.partition(END)[2]}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import argparse
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+import _page
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
@@ -24,8 +24,6 @@ from napari_physgen.physics.optics import Otf
 from napari_physgen.sim import Patterns, SimSettings, estimate_patterns, simulate
 from napari_physgen.sim.simulate import default_patterns, filaments
 
-PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
-START, END = "<!-- sim-patterns:start -->", "<!-- sim-patterns:end -->"
 PHOTONS = Camera(offset=0, gain=1, read_noise=0)
 COLUMNS = (
     "e- per px",
@@ -166,12 +164,8 @@ def main() -> None:
         lines.append(row(photons, outcomes))
         print(lines[-1], flush=True)
     table = "\n".join(lines)
-    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# Benchmarks\n"
-    if START not in page:
-        page = f"{page.rstrip()}\n\n## SIM patterns\n\n{START}\n{END}\n"
-    before, _, rest = page.partition(START)
     note = f"{options.cases} random stacks of {options.size} x {options.size} px per dose.\n"
-    PAGE.write_text(f"{before}{START}\n{note}\n{table}\n{END}{rest.partition(END)[2]}", "utf-8")
+    _page.write("sim-patterns", "SIM patterns", f"{note}\n{table}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import _page
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter
@@ -30,9 +31,7 @@ from napari_physgen.synthesis._match_statistics import Statistics, statistics
 from napari_physgen.synthesis.calibrate import Calibration, calibrate
 from napari_physgen.synthesis.calibration_settings import CalibrationSettings
 
-PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
 SEM = Path(__file__).parents[2] / "shared/data/sem"
-START, END = "<!-- calibrate:start -->", "<!-- calibrate:end -->"
 
 # The images that the constants of _match_phases were chosen on; all others were never tuned on.
 CHOSEN_ON = ("1_0d_0", "1_180d_5", "3_0d_3", "4_0d_3", "5_0d_0", "6_0d_2", "7_0d_5")
@@ -227,21 +226,10 @@ def row(
 
 def merged(lines: dict[str, str]) -> str:
     """Return the table with new rows in place of those measured before."""
-    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    before = page.partition(START)[2].partition(END)[0].splitlines()
-    old = {line.split("|")[1].strip(): line for line in before if line.count("|") > 2}
+    old = _page.rows("calibrate")
     rows = [(old | lines)[name] for name in sets() if name in old | lines]
     head = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     return "\n".join([*head, *rows])
-
-
-def write(table: str) -> None:
-    """Put the table between the markers of the page."""
-    page = PAGE.read_text(encoding="utf-8")
-    if START not in page:
-        page = f"{page.rstrip()}\n\n## Calibration\n\n{START}\n{END}\n"
-    before, _, rest = page.partition(START)
-    PAGE.write_text(f"{before}{START}\n{NOTE}\n{table}\n{END}{rest.partition(END)[2]}", "utf-8")
 
 
 def main() -> None:
@@ -256,7 +244,7 @@ def main() -> None:
     table = merged(lines)
     print(f"{NOTE}\n{table}")
     if options.write:
-        write(table)
+        _page.write("calibrate", "Calibration", f"{NOTE}\n{table}")
 
 
 if __name__ == "__main__":

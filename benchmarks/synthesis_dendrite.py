@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import _page
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,9 +29,7 @@ from napari_physgen.synthesis.phase_field.solidification import (
 from napari_physgen.synthesis.phase_field.spectral import NoFlux
 from napari_physgen.synthesis.phase_field.stepper import Evolution
 
-PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
 DATA = Path(__file__).parents[2] / "shared/data/pfhub"
-START, END = "<!-- synthesis-dendrite:start -->", "<!-- synthesis-dendrite:end -->"
 TIMES = (100, 200, 500, 1000, 1500)
 GREEN = 0.0170  # V d0 / D at undercooling 0.55, eps 0.05: Karma and Rappel 1998, table II
 NOTE = """\
@@ -46,13 +45,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--until", type=float, default=TIMES[-1])
     parser.add_argument("--curve", type=Path, help="file for time, tip, fraction, energy")
-    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--page", type=Path, default=_page.PAGE)
     options = parser.parse_args()
     torch.set_num_threads(1)
     times = [t for t in TIMES if t <= options.until]
     text = "\n".join([*benchmark_3(times, options.curve), "", *checks()])
     print(text)
-    write(text, options.page)
+    _page.write("synthesis-dendrite", "Dendrites", f"{NOTE}\n{text}", options.page)
 
 
 def benchmark_3(times: list[int], curve: Path | None) -> Iterator[str]:
@@ -160,15 +159,6 @@ def steady_speed() -> float:
         tips.append(tip_position(evolution.fields[0, 0], grid.spacing))
     d0 = A1 * A2 / diffusivity
     return (tips[1] - tips[0]) / 150.0 * d0 / diffusivity
-
-
-def write(text: str, file: Path) -> None:
-    """Put the tables between the markers of the page."""
-    page = file.read_text(encoding="utf-8") if file.exists() else "# Benchmarks\n"
-    if START not in page:
-        page = f"{page.rstrip()}\n\n## Dendrites\n\n{START}\n{END}\n"
-    before, _, rest = page.partition(START)
-    file.write_text(f"{before}{START}\n{NOTE}\n{text}\n{END}{rest.partition(END)[2]}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
+import _page
 import numpy as np
 import torch
 
@@ -21,8 +21,6 @@ from napari_physgen.synthesis.phase_field.pfhub import (
     spinodal_start,
 )
 
-PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
-START, END = "<!-- pfhub:start -->", "<!-- pfhub:end -->"
 # Times that participants report with their uploads (https://pages.nist.gov/pfhub), s.
 PUBLISHED = {
     "1a": "Marlin 30.9 (NVIDIA L4, steady state), FEniCS 388 (24 cores), MOOSE 1244 (8 cores), "
@@ -53,9 +51,7 @@ def main() -> None:
     )
     print(text)
     if options.write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, _, rest = page.partition(START)
-        PAGE.write_text(f"{before}{START}\n{text}\n{END}{rest.partition(END)[2]}", "utf-8")
+        _page.write("pfhub", "PFHub", text)
 
 
 def summary(results: dict[str, tuple[Benchmark, float]]) -> str:

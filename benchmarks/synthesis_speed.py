@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
+import _page
 import torch
 
 from napari_physgen.backend import resolve_device, run
@@ -15,9 +15,6 @@ from napari_physgen.synthesis.phase_field.materials import MATERIALS
 from napari_physgen.synthesis.phase_field.spectral import Periodic
 from napari_physgen.synthesis.phase_field.stepper import Evolution
 from napari_physgen.synthesis.simulate import simulate, simulate_batch
-
-PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
-START, END = "<!-- phase-field-speed:start -->", "<!-- phase-field-speed:end -->"
 
 
 def main() -> None:
@@ -31,9 +28,7 @@ def main() -> None:
     text = "\n\n".join([throughput(options), cells(options.device), previews(options.device)])
     print(text)
     if options.write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, _, rest = page.partition(START)
-        PAGE.write_text(f"{before}{START}\n{text}\n{END}{rest.partition(END)[2]}", "utf-8")
+        _page.write("phase-field-speed", "Phase-field speed", text)
 
 
 def throughput(options: argparse.Namespace) -> str:

@@ -51,7 +51,11 @@ class FakeLab:
                     round(1000 * step / self.steps),
                     1000,
                     "simulating",
-                    {"free energy": 1 / step, "length": 20.0},
+                    {
+                        "time": settings.duration * step / self.steps,
+                        "free energy": 1 / step,
+                        "length": 20.0,
+                    },
                     lambda: [Output("field", picture, axes=axes)],
                 )
                 if command is not None:

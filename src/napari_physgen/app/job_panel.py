@@ -34,7 +34,7 @@ from napari_physgen.app.words import Words, duration
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -134,10 +134,6 @@ class JobPanel(QScrollArea):
     def fill(self, values: Mapping[str, Any]) -> None:
         """Show settings by name."""
         self.form.put(values)
-
-    def figures(self, update: Update) -> Iterable[tuple[int, Mapping[str, float]]]:
-        """Return the figures that the curves show of an update."""
-        return update.figures
 
     def count(self, progress: Progress) -> str:
         """Return what stands behind a job's message, e.g. " 140/250"."""
@@ -291,7 +287,7 @@ class JobPanel(QScrollArea):
                 left = f", {duration(update.seconds_left)} left in this stage"
             self.message.setText(f"{progress.message}{self.count(progress)}{left}")
         self.device_line.setText(self._device)
-        self.curves_plot.add(self.figures(update))
+        self.curves_plot.add(update.figures)
         if update.pictures:
             first = self.live.layer is None
             self.live.show(update.pictures, self._run)

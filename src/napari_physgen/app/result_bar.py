@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,15 +60,7 @@ class Kept:
         """Return what goes into a file."""
         from napari_physgen.io import Image
 
-        images = []
-        for output in self.outputs:
-            if output.export and output.kind != "shapes":
-                image = Image.of(output, self.pixel_size_nm, self.record)
-                if "z" in output.axes and self.depth_nm is not None:
-                    plane = (self.depth_nm / 1000, "um")
-                    image = replace(image, step={**image.step, "z": plane})
-                images.append(image)
-        return images
+        return Image.kept(self.outputs, self.pixel_size_nm, self.record, self.depth_nm)
 
 
 class ResultBar(QWidget):

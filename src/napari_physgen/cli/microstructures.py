@@ -172,11 +172,7 @@ def make_one(tool: str, settings: Settings, out: Path, name: str, imagej: bool =
     make(out)
     finished = _drain(start(tool, settings, {}), name)
     size = getattr(settings, "pixel_size_nm", None)
-    images = [
-        Image.of(output, size, finished.record, plane_nm=size)
-        for output in finished.result.outputs()
-        if output.export and output.kind != "shapes"
-    ]
+    images = Image.kept(finished.result.outputs(), size, finished.record, plane_nm=size)
     write_ome_tiff(out / f"{name}.ome.tif", images)
     Recipe.of(finished.record).save(out / f"{name}.recipe.yaml")
     if imagej:

@@ -95,11 +95,7 @@ def _images(finished: list[Finished[Any]], stack: Stack, pixel_size: float | Non
     from napari_physgen.provenance import Record
 
     record = Record.joined([item.record for item in finished])
-    images = [
-        Image.of(output, pixel_size, record)
-        for output in finished[0].result.outputs()
-        if output.export and output.kind != "shapes"
-    ]
+    images = Image.kept(finished[0].result.outputs(), pixel_size, record)
     if not stack.leading:
         return images
     others = [{output.name: output.data for output in item.result.outputs()} for item in finished]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -96,6 +96,21 @@ class Image:
         if plane_nm is not None and "z" in output.axes:
             step["z"] = (plane_nm / 1000, "um")
         return cls(output.name, output.data, output.axes, step, origin, output.kind, record)
+
+    @classmethod
+    def kept(
+        cls,
+        outputs: Iterable[Output],
+        pixel_size_nm: float | None,
+        record: Record | None = None,
+        plane_nm: float | None = None,
+    ) -> list[Self]:
+        """Return those of a tool's outputs that belong into a file; see `of`."""
+        return [
+            cls.of(output, pixel_size_nm, record, plane_nm)
+            for output in outputs
+            if output.export and output.kind != "shapes"
+        ]
 
     @property
     def codes(self) -> str:

@@ -21,12 +21,11 @@ from napari_physgen.synthesis.presets import presets
 from napari_physgen.synthesis.settings import NATURAL, PhaseFieldSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_physgen.app.runner import Update
     from napari_physgen.backend import Job, Progress
     from napari_physgen.provenance import Record
     from napari_physgen.synthesis.results import Microstructure
@@ -202,14 +201,6 @@ class SimulateMicrostructure(JobPanel):
         self.hold_button.setText("Go on" if self.sketch.toggle_pause() else "Pause")
 
     # ---- image --------------------------------------------------------------------------
-
-    def figures(self, update: Update) -> Iterable[tuple[int, dict[str, float]]]:
-        """Return the figures with the time that their step stands for."""
-        if self._task is None:
-            return []
-        last = getattr(self._task.settings, "duration", 0.0)
-        total = max(update.progress.total, 1)
-        return [(step, {"time": last * step / total} | x) for step, x in update.figures]
 
     def count(self, progress: Progress) -> str:
         """Return how far the material has evolved; its time is divided finely."""
