@@ -73,6 +73,16 @@ TOOLS: dict[str, Tool] = {
         inputs=(),
         folder=True,
     ),
+    "labour-free": Tool(
+        "napari_physgen.segmentation.settings:LabourFreeSettings",
+        "napari_physgen.segmentation:labour_free",
+        inputs=("real_images",),
+    ),
+    "segment": Tool(
+        "napari_physgen.segmentation.settings:PredictSettings",
+        "napari_physgen.segmentation:segment",
+        inputs=("image",),
+    ),
 }
 
 R = TypeVar("R", bound=Result)
@@ -153,7 +163,7 @@ _TIFF = (".tif", ".tiff")
 def start(
     tool: str,
     settings: Settings,
-    inputs: Mapping[str, np.ndarray],
+    inputs: Mapping[str, np.ndarray | list[np.ndarray] | tuple[np.ndarray, ...]],
     *,
     sources: Mapping[str, str] | None = None,
     **extras: Any,
@@ -167,9 +177,9 @@ def start(
     settings : Settings
         The tool's settings.
     inputs : mapping
-        The input arrays by name ("raw"); they enter the record.
+        The input arrays by name ("raw"), several ones as a list; they enter the record.
     sources : mapping, optional
-        Names of the layers or files that the inputs come from.
+        Names of the layers or files that the inputs come from; with commas between several.
     **extras
         Further arguments of the job that do not enter the record (patterns).
 
@@ -179,7 +189,11 @@ def start(
         A job; its commands reach the tool's job, its result is a `Finished`.
     """
     sources = sources or {}
-    described = tuple(Input.of(name, data, sources.get(name, "")) for name, data in inputs.items())
+    described = tuple(
+        Input.of(name, array, sources.get(name, ""))
+        for name, data in inputs.items()
+        for array in (data if isinstance(data, list | tuple) else [data])
+    )
     began = time.perf_counter()
     job = _tool(tool).job_function()(**inputs, settings=settings, **extras)
     interventions: list[str] = []

@@ -127,3 +127,60 @@ def test_mixed_precision_stays_close_to_single():
         mixed = net(image)
     assert mixed.dtype == torch.bfloat16
     assert (mixed - exact).std() < 0.03 * exact.std()
+
+
+def far_reach(net: UNet, side: int, at: int) -> int:
+    """How far from a changed input pixel the output changes, measured."""
+    image = noise(1, 1, *(side,) * net.dimensions)
+    other = image.clone()
+    other[(0, 0, *(at,) * net.dimensions)] += 100
+    with torch.no_grad():
+        changed = (net.eval()(image) != net(other)).any(1)[0]
+    return int((changed.nonzero() - at).abs().max())
+
+
+@pytest.mark.parametrize("channels", [(4, 8), SMALL, (4, 4, 4, 4)])
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_no_pixel_farther_away_than_the_halo_matters(channels, batch_norm):
+    """Measured at all places of the coarsest grid; the promise is not wasteful either."""
+    net = UNet(1, 1, channels, batch_norm=batch_norm)
+    reaches = [far_reach(net, 161, 80 + place) for place in range(net.multiple)]
+    assert 0.6 * net.halo < max(reaches) <= net.halo
+
+
+def test_no_voxel_farther_away_than_the_halo_matters():
+    net = UNet(1, 1, (2, 4), dimensions=3)
+    assert 0.6 * net.halo < max(far_reach(net, 41, at) for at in (20, 21)) <= net.halo
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 8), (9, 13, 10)])
+def test_volumes_of_any_size_will_do(shape):
+    output = UNet(1, 3, SMALL, dimensions=3)(noise(2, 1, *shape))
+    assert output.shape == (2, 3, *shape)
+    assert output.isfinite().all()
+
+
+def test_planes_of_equal_voxels_stay_equal():
+    """What is constant along z in the input is so in the output."""
+    plane = noise(1, 1, 1, 16, 16)
+    output = UNet(1, 1, SMALL, dimensions=3)(plane.expand(1, 1, 16, 16, 16))
+    torch.testing.assert_close(output[:, :, 3], output[:, :, 9], rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norm_in_use_does_not_look_at_the_rest_of_the_batch():
+    net = UNet(1, 1, SMALL, batch_norm=True)
+    net(noise(4, 1, 32, 32))
+    net.eval()
+    images = noise(2, 1, 32, 32)
+    torch.testing.assert_close(net(images)[:1], net(images[:1]))
+
+
+def test_batch_norm_undoes_gain_and_offset_while_learning():
+    net = UNet(1, 1, SMALL, batch_norm=True)
+    images = noise(4, 1, 32, 32)
+    torch.testing.assert_close(net(50 * images + 7), net(images), rtol=1e-2, atol=1e-2)
+
+
+def test_the_coarsest_features_are_what_the_decoder_starts_from():
+    net = UNet(1, 1, SMALL)
+    assert net.encode(noise(1, 1, 21, 32)).shape == (1, 8, 6, 8)

@@ -42,6 +42,8 @@ class SettingsForm(QWidget):
     sliders : mapping
         Numbers that get a slider beside their box, with the range that it spans; the box takes
         every allowed number.
+    tucked : sequence of str
+        Fields that are in the advanced section although they are not advanced.
 
     A field that matters only for some choices of another one (``setting(..., only=...)``) is
     shown with these choices alone; hidden or not, it keeps its value.
@@ -56,6 +58,7 @@ class SettingsForm(QWidget):
         hidden: Sequence[str] = (),
         choices: Mapping[str, Mapping[str, str]] | None = None,
         sliders: Mapping[str, Span] | None = None,
+        tucked: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.model = model
@@ -81,6 +84,7 @@ class SettingsForm(QWidget):
             editor.edited.connect(lambda name=name: self._tell(name))
             self._editors[name] = editor
         self._deciding = {name for about in self._about.values() for name in about.only}
+        self._tucked = set(tucked)
         self._arrange(rows)
         self._show_what_matters()
 
@@ -156,8 +160,8 @@ class SettingsForm(QWidget):
         layout.setSpacing(6)
         placed = {name for _, names in rows for name in names}
         loose = [name for name in self._editors if name not in placed]
-        plain = [name for name in loose if not self._about[name].advanced]
-        advanced = [name for name in loose if self._about[name].advanced]
+        advanced = [n for n in loose if self._about[n].advanced or n in self._tucked]
+        plain = [name for name in loose if name not in advanced]
         self._lines: list[tuple[QWidget, Sequence[str]]] = []
         for title, names in rows:
             line = self._line(title, [n for n in names if n in self._editors])

@@ -81,7 +81,8 @@ class JobPanel(QScrollArea):
     """Dock widget of one tool.
 
     A tool that makes something from nothing has no `input_title`; then nobody is asked for a
-    layer. Curves run over the step or over the figure named in `curves_along`.
+    layer. Curves run over the step or over the figure named in `curves_along`. Fields named in
+    `tucked` are in the advanced section whatever they are.
 
     Parameters
     ----------
@@ -96,6 +97,7 @@ class JobPanel(QScrollArea):
     model: ClassVar[type[Settings]]
     rows: ClassVar[tuple[Row, ...]] = ()
     hidden: ClassVar[tuple[str, ...]] = ()
+    tucked: ClassVar[tuple[str, ...]] = ()
     choices: ClassVar[dict[str, dict[str, str]]] = {}
     sliders: ClassVar[dict[str, Span]] = {}
     curves: ClassVar[dict[str, str]] = {}
@@ -142,6 +144,17 @@ class JobPanel(QScrollArea):
     def live_begins(self, layer: Layer) -> None:
         """React to the first live picture of a job."""
 
+    def time_left(self, seconds: float) -> str:
+        """Return what stands behind a job's message about the time that it needs."""
+        return f", {duration(seconds)} left in this stage"
+
+    def show_pictures(self, pictures: Sequence[Output]) -> None:
+        """Show live pictures, the first one on the task's source."""
+        first = self.live.layer is None
+        self.live.show(pictures, self._run)
+        if first and self.live.layer is not None:
+            self.live_begins(self.live.layer)
+
     @property
     def busy(self) -> bool:
         """Whether anything runs that must end with the panel."""
@@ -157,6 +170,15 @@ class JobPanel(QScrollArea):
         """Add the tool's buttons."""
         raise NotImplementedError
 
+    def add_more(self, layout: QVBoxLayout) -> None:
+        """Add what follows the progress and the curves."""
+
+    def starter(self, text: str, action: Callable[[], None], tip: str) -> QPushButton:
+        """Return a button that starts something, closed while a job runs."""
+        button = _button(text, tip, lambda: self.attempt(action))
+        self._starters.append(button)
+        return button
+
     def step(
         self,
         layout: QVBoxLayout,
@@ -170,9 +192,7 @@ class JobPanel(QScrollArea):
         line = QHBoxLayout()
         line.setSpacing(4)
         for text, (action, tip) in buttons.items():
-            button = _button(text, tip, lambda *_, action=action: self.attempt(action))
-            self._starters.append(button)
-            line.addWidget(button)
+            line.addWidget(self.starter(text, action, tip))
         for widget in extra:
             line.addWidget(widget)
         layout.addLayout(line)
@@ -282,17 +302,12 @@ class JobPanel(QScrollArea):
         self.bar.setRange(0, max(progress.total, 1))
         self.bar.setValue(progress.step)
         if not self.runner.paused:
-            left = ""
-            if update.seconds_left is not None:
-                left = f", {duration(update.seconds_left)} left in this stage"
+            left = "" if update.seconds_left is None else self.time_left(update.seconds_left)
             self.message.setText(f"{progress.message}{self.count(progress)}{left}")
         self.device_line.setText(self._device)
         self.curves_plot.add(update.figures)
         if update.pictures:
-            first = self.live.layer is None
-            self.live.show(update.pictures, self._run)
-            if first and self.live.layer is not None:
-                self.live_begins(self.live.layer)
+            self.show_pictures(update.pictures)
         self.runner.watch(self.live.looked_at)
 
     def _end(self, end: Ended) -> None:
@@ -333,7 +348,9 @@ class JobPanel(QScrollArea):
         self.add_start(layout)
         self.reading = Words()
         layout.addWidget(self.reading)
-        self.form = SettingsForm(self.model, self.rows, self.hidden, self.choices, self.sliders)
+        self.form = SettingsForm(
+            self.model, self.rows, self.hidden, self.choices, self.sliders, self.tucked
+        )
         layout.addWidget(self.form)
         self.pause_button = _button(
             "Pause",
@@ -354,6 +371,7 @@ class JobPanel(QScrollArea):
         layout.addWidget(self.device_line)
         self.curves_plot = LiveCurves(self.curves, self.curves_along)
         layout.addWidget(self.curves_plot)
+        self.add_more(layout)
         self.results = ResultBar(self)
         layout.addWidget(self.results)
         layout.addStretch(1)

@@ -71,7 +71,8 @@ class LivePreview:
         output = outputs[0]
         if self.layer is None:
             self.layer = make_layer(output, self.source, origin=self.origin, suffix=self.suffix)
-            self.layer.events.contrast_limits.connect(self._limits_moved)
+            if output.kind == "image":
+                self.layer.events.contrast_limits.connect(self._limits_moved)
             self.viewer.layers.insert(above(self.viewer, self.source), self.layer)
             return
         if self.layer in self.viewer.layers:  # else closed by hand: the run goes on without it
@@ -101,7 +102,7 @@ class LivePreview:
         self._adapting = True
         try:
             renew(self.layer, output, self.source, self.origin)
-            if not self._by_hand:
+            if output.kind == "image" and not self._by_hand:
                 self.layer.contrast_limits = contrast(output.data)
         finally:
             self._adapting = False

@@ -117,7 +117,7 @@ class LiveCurves(QWidget):
 
     def _prepare(self) -> None:
         if self._plot is None:
-            self._plot = _make_plot(self.along)
+            self._plot = make_plot(self.along)
             self._plot.setLogMode(x=self.along != "step")
             if self.along != "step":  # words at the powers of ten alone, or they overlap
                 self._plot.getAxis("bottom").setStyle(maxTextLevel=0)
@@ -170,7 +170,7 @@ class Comparison(QWidget):
             if name not in curves:
                 continue
             if name not in self.plots:
-                self.plots[name] = _make_plot()
+                self.plots[name] = make_plot()
                 self._line.addWidget(self.plots[name])
             plot = self.plots[name]
             plot.clear()
@@ -182,7 +182,7 @@ class Comparison(QWidget):
         self.show()
 
 
-def _make_plot(bottom: str = "step") -> Any:
+def make_plot(bottom: str = "step") -> Any:
     """Return an empty plot in the colours of the viewer's theme."""
     import pyqtgraph
     from napari.settings import get_settings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
+if TYPE_CHECKING:
     LayerData = tuple[np.ndarray, dict[str, Any], str]
 
 MICROSCOPE: dict[str, Any] = {
@@ -51,6 +51,52 @@ def gamma_prime() -> list[LayerData]:
         (result.field, {"name": "gamma prime", **place}, "image"),
         (result.labels, {"name": "gamma prime mask", "opacity": 0.4, **place}, "labels"),
     ]
+
+
+def unlabelled() -> list[LayerData]:
+    """Micrographs of gamma prime that nobody has labelled; the truth, for scoring, is hidden."""
+    from napari_physgen.backend import run
+    from napari_physgen.synthesis import presets, simulate
+
+    preset = presets["gamma_prime"]
+    young = {"size": CELLS, "duration": preset.duration / 3, "device": "cpu"}
+    particles = run(simulate(preset.model_copy(update=young))).labels > 0
+    random = np.random.default_rng(7)
+    truths = [_finer(np.rot90(np.roll(particles, 41 * k, (0, 1)), k)) for k in range(3)]
+    images = np.stack([_micrograph(truth, random) for truth in truths])
+    step = preset.pixel_size_nm / 2000
+    place = {
+        "scale": (1, step, step),
+        "units": ("pixel", "micrometer", "micrometer"),
+        "axis_labels": ("image", "y", "x"),
+    }
+    hidden = {"name": "gamma prime truth", "visible": False, "opacity": 0.4, **place}
+    return [
+        (images, {"name": "gamma prime", **place}, "image"),
+        (np.stack(truths).astype(np.uint8), hidden, "labels"),
+    ]
+
+
+def _finer(mask: np.ndarray) -> np.ndarray:
+    """Return a periodic mask with twice as many pixels along each side."""
+    from scipy.ndimage import gaussian_filter, zoom
+
+    smooth = gaussian_filter(mask.astype(float), 0.7, mode="wrap")
+    return np.asarray(zoom(smooth, 2, order=3, mode="grid-wrap", grid_mode=True) > 0.5)
+
+
+def _micrograph(truth: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return an etched sample in secondary electrons: dark particles, bright rims, grain, noise."""
+    from scipy.ndimage import gaussian_filter
+
+    def grain(size: float, strength: float) -> np.ndarray:
+        rough = gaussian_filter(random.normal(size=truth.shape), size)
+        return np.asarray(strength * rough / rough.std())
+
+    inside = gaussian_filter(truth.astype(float), 0.8)
+    rim = np.exp(-((gaussian_filter(truth.astype(float), 1.5) - 0.35) ** 2) / 0.02)
+    grey = 145 - 55 * inside + 30 * rim + grain(40, 8) + grain(1.5, 8) + grain(0.5, 6)
+    return np.asarray(np.clip(np.rint(grey), 0, 255), np.uint8)
 
 
 def raw_filaments(name: str, photons: float, size: int = SIZE) -> tuple[LayerData, np.ndarray]:

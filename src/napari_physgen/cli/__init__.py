@@ -11,7 +11,7 @@ import pydantic
 from cyclopts import App, CycloptsError
 
 from napari_physgen import __version__
-from napari_physgen.cli import microstructures, stacks
+from napari_physgen.cli import microstructures, segmentation, stacks
 from napari_physgen.cli.options import Folder, ImageJ
 from napari_physgen.cli.stacks import Raw
 from napari_physgen.cli.terminal import stem
@@ -29,6 +29,8 @@ app.command(microstructures.simulate)
 app.command(microstructures.dataset)
 app.command(microstructures.calibrate)
 app.command(microstructures.pfhub)
+app.command(segmentation.labour_free)
+app.command(segmentation.segment)
 
 
 @app.command
@@ -40,7 +42,8 @@ def run(recipe: Path, raw: Raw | None = None, *, out: Folder, imagej: ImageJ = F
     recipe
         Recipe (YAML), record (JSON), or a TIFF exported by napari-physgen.
     raw
-        What the recipe works on, if it works on anything: TIFF, NPY, MRC or DV files.
+        What the recipe works on, if it works on anything: TIFF, NPY, MRC or DV files, for the
+        segmentation also pictures and folders.
     """
     from napari_physgen.recipe import TOOLS, Recipe
 
@@ -52,6 +55,8 @@ def run(recipe: Path, raw: Raw | None = None, *, out: Folder, imagej: ImageJ = F
         raise UserError(f"{recipe.name} needs no files, it makes its own: leave them out.")
     if tool.folder:
         microstructures.fill(loaded.tool, settings, out)
+    elif loaded.tool in segmentation.TOOLS:
+        segmentation.process(loaded.tool, settings, raw or [], out, stem(recipe))
     elif tool.inputs:
         stacks.process(loaded.tool, settings, raw or [], out, imagej)
     else:

@@ -44,15 +44,15 @@ def connected(mask: NDArray[np.bool_], periodic: bool) -> NDArray[np.uint32]:
 
 
 def equivalent_diameters(phase: ArrayLike, *, periodic: bool = False, smallest: int = 4) -> Real:
-    """Return the diameters of the discs that have the particles' areas, ascending, px.
+    """Return the diameters of the discs (balls) that have the particles' areas, ascending, px.
 
-    Particles are what hangs together along y and x. In a picture that is not periodic those cut
+    Particles are what hangs together along the axes. In a picture that is not periodic those cut
     by its edge are left out, unless no other is there.
 
     Parameters
     ----------
     phase : array
-        (y, x).
+        ([z,] y, x).
     periodic : bool
     smallest : int
         Fewer pixels than this are noise.
@@ -64,11 +64,22 @@ def equivalent_diameters(phase: ArrayLike, *, periodic: bool = False, smallest: 
     whole = area >= smallest
     whole[0] = False
     if not periodic:
-        edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
         inner = whole.copy()
-        inner[edge] = False
+        inner[at_edge(numbers)] = False
         whole = inner if inner.any() else whole
-    return np.sort(np.sqrt(4 / np.pi * area[whole]))
+    return np.sort(diameters_of(area[whole], numbers.ndim))
+
+
+def at_edge(numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return the numbers on the edge of the picture (0, the background, may be one)."""
+    sides = [numbers.take(end, axis).ravel() for axis in range(numbers.ndim) for end in (0, -1)]
+    return np.asarray(np.unique(np.concatenate(sides)))
+
+
+def diameters_of(areas: ArrayLike, ndim: int = 2) -> Real:
+    """Return the diameters of discs of these areas, or of balls of these volumes."""
+    size = np.asarray(areas, float)
+    return np.asarray(np.sqrt(4 / np.pi * size) if ndim == 2 else np.cbrt(6 / np.pi * size))
 
 
 def chord_lengths(phase: ArrayLike, axis: int = 1, *, periodic: bool = False) -> Real:

@@ -12,11 +12,18 @@ if TYPE_CHECKING:
     from napari_physgen.synthesis.dataset import Dataset, make_dataset
     from napari_physgen.synthesis.dataset_files import open_dataset
     from napari_physgen.synthesis.dataset_settings import DatasetSettings
+    from napari_physgen.synthesis.fidelity import fidelity
     from napari_physgen.synthesis.phase_field.pfhub import pfhub
     from napari_physgen.synthesis.presets import presets
     from napari_physgen.synthesis.results import Microstructure
     from napari_physgen.synthesis.settings import PhaseFieldSettings
     from napari_physgen.synthesis.simulate import simulate
+    from napari_physgen.synthesis.translation import (
+        TranslationModel,
+        load_translation,
+        train_translation,
+    )
+    from napari_physgen.synthesis.translation_settings import TranslationSettings
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
@@ -25,10 +32,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "dataset": ["Dataset", "make_dataset"],
         "dataset_files": ["open_dataset"],
         "dataset_settings": ["DatasetSettings"],
+        "fidelity": ["fidelity"],
         "phase_field.pfhub": ["pfhub"],
         "presets": ["presets"],
         "results": ["Microstructure"],
         "settings": ["PhaseFieldSettings"],
         "simulate": ["simulate"],
+        "translation": ["TranslationModel", "load_translation", "train_translation"],
+        "translation_settings": ["TranslationSettings"],
     },
 )

@@ -1,0 +1,295 @@
+"""Labels on real micrographs without one label: what each step of the workflow buys.
+
+    python benchmarks/labour_free.py [SET ...] [--rows ROW ...] [--seed N] [--write]
+
+Masks of ../shared/data/sem are only read to score. Each run keeps its settings, curves and scores
+in benchmarks/labour_free/SET_ROW_seedN.json; --write makes the tables of docs/benchmarks.md from
+what is there.
+
+- nasa_super: spots 3-7 are the unlabelled images; scored on them and on the unseen spot 1.
+- amptere: both images are unlabelled and scored.
+- uhcs: three images are unlabelled; scored on them and on the two unseen ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from _page import write
+
+from napari_physgen.backend import run
+from napari_physgen.io import read_mask, read_picture
+from napari_physgen.segmentation import LabourFreeSettings, evaluate, predict
+from napari_physgen.segmentation.labour_free import Store, look_step, training_set
+from napari_physgen.segmentation.look_alike import rough_labels
+from napari_physgen.segmentation.prepare import normalised, prepare
+from napari_physgen.segmentation.settings import CLASS_NAMES, SegmentationSettings
+from napari_physgen.segmentation.train import train
+from napari_physgen.synthesis import TranslationSettings, fidelity, train_translation
+from napari_physgen.synthesis._match_images import find_phases
+from napari_physgen.synthesis.calibration_settings import CalibrationSettings
+
+DATA = Path(__file__).parents[2] / "shared" / "data" / "sem"
+LOGS = Path(__file__).parent / "labour_free"
+CACHE = Path("/tmp/physgen_labour_free")
+
+SETS = {
+    "nasa_super": ("nasa_super", lambda name: not name.startswith("spot1"), "large and fine"),
+    "amptere": ("amptere_gamma_prime", lambda name: True, "particles"),
+    "uhcs": ("uhcs_spheroidite", lambda name: "24H" in name, "particles"),
+}
+ROWS = {
+    "otsu": "Otsu's threshold",
+    "edges": "phases by their edges (no training)",
+    "simulation": "U-Net on simulations alone",
+    "renderer": "+ renderer",
+    "cyclegan": "+ CycleGAN",
+    "consistency": "+ mask consistency",
+    "self-training": "+ self-training",
+    "quick": "renderer + self-training, no GAN",
+}
+TRANSLATED = ("cyclegan", "consistency", "self-training")
+SELF_TRAINED = ("self-training", "quick")
+
+
+def files(name: str) -> tuple[list[Path], list[Path]]:
+    """Return the images to learn from and the unseen ones."""
+    folder, seen, _ = SETS[name]
+    paths = sorted((DATA / folder / "images").glob("*.png"))
+    return [p for p in paths if seen(p.stem)], [p for p in paths if not seen(p.stem)]
+
+
+def settings_of(name: str, seed: int) -> LabourFreeSettings:
+    return LabourFreeSettings(classes=SETS[name][2], seed=seed)
+
+
+class Bench:
+    """One set and seed, with the steps that its rows share."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.name, self.seed = name, seed
+        self.settings = settings_of(name, seed)
+        self.seen, self.unseen = files(name)
+        self.prepared = prepare([read_picture(path)[0] for path in self.seen])
+        self.seconds: dict[str, float] = {}
+        self._translations: dict[float, object] = {}
+        began = time.perf_counter()
+        store = Store(CACHE / f"{name}_{seed}")
+        self.look = run(look_step(self.prepared, self.settings, store))
+        self.seconds["look"] = round(time.perf_counter() - began, 1)
+
+    def row(self, row: str) -> dict[str, object]:
+        """Run a row and return its scores and log."""
+        began = time.perf_counter()
+        label, log = self.labeller(row)
+        scores = {
+            part: {path.stem: self.score(path, label(path)) for path in paths}
+            for part, paths in (("seen", self.seen), ("unseen", self.unseen))
+        }
+        return {
+            "set": self.name,
+            "row": row,
+            "seed": self.seed,
+            "settings": self.settings.model_dump(mode="json"),
+            "threads": torch.get_num_threads(),
+            "seconds": {**self.seconds, "row": round(time.perf_counter() - began, 1)},
+            "log": log,
+            "scores": scores,
+        }
+
+    def labeller(self, row: str):
+        """Return a function from a path to labels, and the log of the training."""
+        classes = self.settings.classes
+        if row == "otsu":
+            return (lambda path: rough_labels(*otsu(path), classes)), {}
+        if row == "edges":
+            return (lambda path: by_edges(path, classes)), {}
+        model = self.trained(row)
+        model.save(CACHE / f"{self.name}_{self.seed}" / f"{row}.safetensors")
+        log = {"summary": model.summary, "history": thinned(model.history)}
+        return (lambda path: run(predict(model, read_picture(path)[0])).labels), log
+
+    def trained(self, row: str):
+        pictures, masks = self.pairs(row)
+        how = SegmentationSettings(
+            steps=self.settings.training_steps,
+            self_training=self.settings.self_training if row in SELF_TRAINED else 0,
+            seed=self.seed,
+        )
+        names = CLASS_NAMES[self.settings.classes]
+        return run(train(pictures, masks, how, real=self.prepared.images, classes=names), told(row))
+
+    def pairs(self, row: str):
+        if row == "simulation":
+            return flat(self.look), [np.asarray(m, np.int64) for m in self.look.masks]
+        translation = None
+        if row in TRANSLATED:
+            translation = self.translation(0.0 if row == "cyclegan" else 1.0)
+        return training_set(self.look, translation, self.seed)
+
+    def translation(self, consistency: float):
+        if consistency not in self._translations:
+            began = time.perf_counter()
+            how = TranslationSettings(
+                steps=self.settings.translation_steps, seed=self.seed, consistency=consistency
+            )
+            real = list(self.prepared.images)
+            job = train_translation(self.look.pictures, real, how, masks=self.look.masks)
+            model = run(job, told("translation"))
+            model.save(CACHE / f"{self.name}_{self.seed}" / f"translation{consistency}.safetensors")
+            self.seconds[f"translation {consistency}"] = round(time.perf_counter() - began, 1)
+            self._translations[consistency] = model
+        return self._translations[consistency]
+
+    def score(self, path: Path, labels: np.ndarray) -> dict[str, float]:
+        truth = read_mask(DATA / SETS[self.name][0] / "masks" / path.name)
+        whole = evaluate(labels, truth)
+        large = evaluate(labels == 1, truth == 1)
+        return {
+            "iou": whole.iou,
+            "bf1": whole.boundary_f1,
+            "bf1_2px": whole.boundary_f1_2px,
+            "hausdorff95": whole.hausdorff95,
+            "fraction_error": whole.fraction_error,
+            "micro_iou": whole.micro_iou,
+            "large_iou": large.iou,
+            "large_bf1": large.boundary_f1,
+            "large_bf1_2px": large.boundary_f1_2px,
+        }
+
+    def likeness(self) -> dict[str, dict[str, float]]:
+        """Compare simulations, renderings and translations with the real images."""
+        translated = self.translation(1.0).translate(self.look.pictures, self.look.masks)
+        made = {"simulation": flat(self.look), "renderer": self.look.pictures, "gan": translated}
+        found = {}
+        for name, pictures in made.items():
+            report = run(fidelity(list(self.prepared.images), list(pictures)))
+            found[name] = {k: float(v) for k, v in report.metrics.items()}
+            if name == "gan":
+                report.save_page(LOGS / f"{self.name}_fidelity.html")
+        return found
+
+
+def flat(look) -> list[np.ndarray]:
+    """Return masks as grey levels: what a simulation alone would be trained on."""
+    random = np.random.default_rng(0)
+    return [
+        0.5 + _sign(look) * 0.5 * np.minimum(mask, 1) + 0.02 * random.standard_normal(mask.shape)
+        for mask in look.masks
+    ]
+
+
+def _sign(look) -> float:
+    inside = np.mean([p[m == 1].mean() for p, m in zip(look.pictures, look.masks, strict=True)])
+    outside = np.mean([p[m == 0].mean() for p, m in zip(look.pictures, look.masks, strict=True)])
+    return float(np.sign(inside - outside))
+
+
+def otsu(path: Path):
+    from scipy.ndimage import gaussian_filter
+    from skimage.filters import threshold_otsu
+
+    from napari_physgen.synthesis._match_phases import matrix_is_bright
+
+    image = normalised(read_picture(path)[0])
+    smooth = gaussian_filter(image, 1.5)
+    dark = smooth < threshold_otsu(smooth)
+    return image, dark if matrix_is_bright(dark) else ~dark
+
+
+def by_edges(path: Path, classes) -> np.ndarray:
+    image = normalised(read_picture(path)[0])
+    phases, _ = run(find_phases([image], None, CalibrationSettings()))
+    return rough_labels(image, phases[0] > 0, classes)
+
+
+def thinned(history) -> dict[str, list[list[float]]]:
+    return {
+        name: [list(p) for p in points[:: max(len(points) // 50, 1)]]
+        for name, points in history.items()
+    }
+
+
+def told(row: str):
+    began = time.perf_counter()
+
+    def tell(progress) -> None:
+        if progress.total > 20 and progress.step % 100 == 0:
+            figures = " ".join(f"{k} {v:.3f}" for k, v in progress.metrics.items())
+            seconds = time.perf_counter() - began
+            print(
+                f"  {row}: {progress.message} {progress.step} {figures} {seconds:.0f} s", flush=True
+            )
+
+    return tell
+
+
+def mean(log: dict, part: str, name: str) -> float:
+    return float(np.mean([s[name] for s in log["scores"][part].values()]))
+
+
+def tables() -> str:
+    lines = []
+    for name in SETS:
+        logs = [json.loads(p.read_text()) for p in sorted(LOGS.glob(f"{name}_*_seed*.json"))]
+        if not logs:
+            continue
+        parts = ["seen"] + (["unseen"] if logs[0]["scores"]["unseen"] else [])
+        shown = ["iou", "bf1", "bf1_2px"]
+        if name == "nasa_super":
+            shown = ["large_iou", "large_bf1", "large_bf1_2px", "iou", "micro_iou"]
+        lines += [
+            f"**{name}**",
+            "",
+            "| | " + " | ".join(f"{p} {s}" for p in parts for s in shown) + " | time, s |",
+        ]
+        lines += ["|---" * (2 + len(parts) * len(shown)) + "|"]
+        for row, words in ROWS.items():
+            for log in logs:
+                if log["row"] == row:
+                    cells = [f"{mean(log, p, s):.3f}" for p in parts for s in shown]
+                    lines.append(f"| {words} | {' | '.join(cells)} | {log['seconds']['row']:.0f} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sets", nargs="*")
+    parser.add_argument("--rows", nargs="*", default=list(ROWS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--likeness", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    chosen = parser.parse_args()
+    LOGS.mkdir(exist_ok=True)
+    for name in chosen.sets:
+        bench = Bench(name, chosen.seed)
+        for row in chosen.rows:
+            log = bench.row(row)
+            (LOGS / f"{name}_{row}_seed{chosen.seed}.json").write_text(json.dumps(log, indent=1))
+            figures = {
+                p: {
+                    s: round(mean(log, p, s), 3) for s in next(iter(log["scores"]["seen"].values()))
+                }
+                for p in log["scores"]
+                if log["scores"][p]
+            }
+            print(name, row, figures, log["seconds"], flush=True)
+        if chosen.likeness:
+            found = bench.likeness()
+            (LOGS / f"{name}_likeness_seed{chosen.seed}.json").write_text(
+                json.dumps(found, indent=1)
+            )
+            print(json.dumps(found, indent=1), flush=True)
+    print(tables())
+    if chosen.write:
+        write("labour-free", "", tables())
+
+
+if __name__ == "__main__":
+    main()

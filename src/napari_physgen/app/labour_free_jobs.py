@@ -1,0 +1,188 @@
+"""The steps of the labour-free workflow as jobs of the panel; all of it runs in the worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from napari_physgen.backend.job import Progress, Stop
+from napari_physgen.errors import UserError
+from napari_physgen.outputs import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_physgen.app.labour_free_images import Micrographs
+    from napari_physgen.backend import Command, Job
+    from napari_physgen.segmentation import LabourFreeSettings, LookAlike, SegmentationModel
+    from napari_physgen.synthesis.fidelity_results import Fidelity
+
+R = TypeVar("R")
+TICKS = 1000
+APPLIED = 0.04  # share of Run all that applying the model takes
+COMPARED = 16  # look-alikes that are compared with the images
+
+
+@dataclass(frozen=True)
+class Made:
+    """Finished steps.
+
+    Parameters
+    ----------
+    summaries : mapping
+        Words by step.
+    pictures : tuple of Output
+        For the strip: simulated, translated, real.
+    model : SegmentationModel or None
+    applied : object
+        What Run all labelled.
+    """
+
+    summaries: Mapping[str, str]
+    pictures: tuple[Output, ...] = ()
+    model: SegmentationModel | None = None
+    applied: Any = field(default=None)
+
+
+def look_job(images: Micrographs, settings: LabourFreeSettings, folder: Path) -> Job[Made]:
+    """Step 1: simulate and render look-alikes."""
+    from napari_physgen.segmentation.labour_free import Store, look_step
+
+    yield Progress(0, 1, "looking at the images")
+    prepared = images.prepared()
+    look = yield from look_step(prepared, settings, Store(folder))
+    pictures = Output("simulated", look.pictures[0]), Output("real", prepared.images[0])
+    return Made({"look": look.summary}, pictures)
+
+
+def translation_job(images: Micrographs, settings: LabourFreeSettings, folder: Path) -> Job[Made]:
+    """Step 2: learn to make look-alikes look real."""
+    from napari_physgen.segmentation.labour_free import Store, look_step, translation_step
+
+    yield Progress(0, 1, "looking at the images")
+    prepared, store = images.prepared(), Store(folder)
+    look = yield from look_step(prepared, settings, store)
+    model = yield from translation_step(prepared, look, settings, store)
+    summaries = {"look": look.summary, "translation": model.summary}
+    return Made(summaries, tuple(model.outputs()))
+
+
+def model_job(images: Micrographs, settings: LabourFreeSettings, folder: Path) -> Job[Made]:
+    """Step 3: train the network that labels."""
+    from napari_physgen.segmentation.labour_free import (
+        Store,
+        look_step,
+        model_step,
+        translation_step,
+    )
+
+    yield Progress(0, 1, "looking at the images")
+    prepared, store = images.prepared(), Store(folder)
+    look = yield from look_step(prepared, settings, store)
+    translation = None
+    if settings.translation != "none":
+        translation = yield from translation_step(prepared, look, settings, store)
+    model = yield from model_step(prepared, look, translation, settings, store)
+    summaries = {"look": look.summary, "model": model.summary}
+    if translation is not None:
+        summaries["translation"] = translation.summary
+    return Made(summaries, model=model)
+
+
+def all_job(
+    images: Micrographs,
+    settings: LabourFreeSettings,
+    folder: Path,
+    apply: Callable[[SegmentationModel], Job[Any]],
+) -> Job[Made]:
+    """Run all steps as one, with one bar, and apply the model to the images."""
+    from napari_physgen.segmentation import labour_free
+
+    yield Progress(0, TICKS, "looking at the images")
+    images.prepared()
+    whole = labour_free(images.read(), settings, pixel_size_nm=images.sizes, folder=folder)
+    model = yield from portion(whole, 0, 1 - APPLIED)
+    summaries = kept_summaries(folder, settings) | {"model": model.summary}
+    applied = yield from portion(apply(model), 1 - APPLIED, 1)
+    return Made(summaries, model=model, applied=applied)
+
+
+def kept_summaries(folder: Path, settings: LabourFreeSettings) -> dict[str, str]:
+    """Return the words of the steps before the model, from their files."""
+    from napari_physgen.segmentation.labour_free import LOOK, TRANSLATION
+    from napari_physgen.segmentation.look_alike import LookAlike
+    from napari_physgen.synthesis import load_translation
+
+    words = {"look": LookAlike.load(folder / LOOK).summary}
+    if settings.translation != "none":
+        words["translation"] = load_translation(folder / TRANSLATION).summary
+    return words
+
+
+def portion(job: Job[R], start: float, stop: float) -> Job[R]:
+    """Run a job as the part from `start` to `stop` of a larger one."""
+    command: Command | None = None
+    while True:
+        try:
+            inner = job.send(command)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        share = start + (stop - start) * inner.step / max(inner.total, 1)
+        command = yield Progress(
+            int(TICKS * share), TICKS, inner.message, inner.metrics, inner.preview
+        )
+
+
+def stage_of(message: str) -> str:
+    """Return the step of Run all that a message belongs to."""
+    if message.startswith("labelling"):
+        return "apply"
+    if message.startswith("translation"):
+        return "translation"
+    return "model" if message.startswith(("learning", "getting used")) else "look"
+
+
+def fidelity_job(images: Micrographs, folder: Path, translated: bool) -> Job[Fidelity]:
+    """Compare the look-alikes, translated if there is a translation, with the real images."""
+    from napari_physgen.segmentation.labour_free import LOOK
+    from napari_physgen.segmentation.look_alike import LookAlike
+    from napari_physgen.synthesis import fidelity
+    from napari_physgen.synthesis.fidelity_settings import FidelitySettings
+
+    yield Progress(0, 1, "looking at the images")
+    real = images.prepared().images
+    look = LookAlike.load(folder / LOOK)
+    rendered = look.pictures[:COMPARED]
+    made: Sequence[NDArray[np.generic]] = rendered
+    if translated:
+        made = yield from _translated(look, folder)
+    smallest = min(min(image.shape) for image in (*real, *rendered))
+    # Half an image at most, so that every image gives several patches.
+    patch = min(128, max(32, smallest // 2))
+    settings = FidelitySettings(patch=patch)
+    return (
+        yield from fidelity(
+            list(real), list(made), list(rendered) if translated else None, settings
+        )
+    )
+
+
+def _translated(look: LookAlike, folder: Path) -> Job[list[NDArray[np.float32]]]:
+    from napari_physgen.segmentation.labour_free import TRANSLATION
+    from napari_physgen.synthesis import load_translation
+
+    model = load_translation(folder / TRANSLATION)
+    pairs = list(zip(look.pictures, look.masks, strict=True))[:COMPARED]
+    made: list[NDArray[np.float32]] = []
+    for number, (picture, mask) in enumerate(pairs):
+        command = yield Progress(number, len(pairs), "translating look-alikes")
+        if isinstance(command, Stop):
+            raise UserError("Stopped before the look-alikes could be compared.")
+        made += model.translate([picture], [mask], seed=number)
+    return made

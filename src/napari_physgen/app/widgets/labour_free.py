@@ -1,0 +1,355 @@
+"""Labour-free segmentation: from micrographs without labels to a model that labels them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QVBoxLayout
+
+from napari_physgen.app.apply_section import ApplySection
+from napari_physgen.app.blank import blank
+from napari_physgen.app.correct_section import CorrectSection
+from napari_physgen.app.current_model import CurrentModel
+from napari_physgen.app.fidelity_section import FidelitySection
+from napari_physgen.app.image_list import ImageList
+from napari_physgen.app.job_panel import JobPanel, Task
+from napari_physgen.app.labour_free_images import Micrographs, Place, whole
+from napari_physgen.app.labour_free_jobs import (
+    Made,
+    all_job,
+    look_job,
+    model_job,
+    stage_of,
+    translation_job,
+)
+from napari_physgen.app.labour_free_project import FILES, Project
+from napari_physgen.app.model_bar import ModelBar
+from napari_physgen.app.picture_folder import Opened, add_folder, read_folder
+from napari_physgen.app.preferences import output_folder
+from napari_physgen.app.project_line import ProjectLine
+from napari_physgen.app.results import warm_up
+from napari_physgen.app.score_section import ScoreSection
+from napari_physgen.app.strip import Strip
+from napari_physgen.app.words import duration
+from napari_physgen.app.workflow_steps import WorkflowSteps
+from napari_physgen.errors import UserError
+from napari_physgen.segmentation.settings import LabourFreeSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from napari_physgen.app.runner import Ended, Update
+    from napari_physgen.backend import Job, Progress
+    from napari_physgen.outputs import Output
+    from napari_physgen.provenance import Record
+    from napari_physgen.segmentation import SegmentationModel
+
+ALL = "all"
+STRIP = {
+    "simulated": "The simulation, drawn with the grey levels of your images.",
+    "translated": "The same after the translation has learned from your images.",
+    "real": "Part of one of your images.",
+}
+NONE_YET = (
+    "Open micrographs of one material: layers, a stack of pictures or a folder. Or try File > Open "
+    "Sample > napari-physgen."
+)
+
+
+class LabourFree(JobPanel):
+    """The dock widget."""
+
+    tool = "labour-free"
+    title = "Labour-free segmentation"
+    about = "Micrographs of one material without any labels."
+    input_title = ""
+    model = LabourFreeSettings
+    rows = (("Structure", ("classes", "particles")),)
+    tucked = (
+        "look",
+        "translation",
+        "simulations",
+        "translation_steps",
+        "training_steps",
+        "self_training",
+        "seed",
+    )
+    choices: ClassVar[dict[str, dict[str, str]]] = {
+        "particles": {"auto": "find out"},
+        "look": {"auto": "find out", "lamellae": "lamellae (tweed)"},
+        "translation": {"none": "none", "cyclegan": "CycleGAN", "fastcut": "FastCUT"},
+    }
+    curves: ClassVar[dict[str, str]] = {
+        "distance": "distance to the images",
+        "loss": "training loss",
+    }
+
+    def __init__(self, napari_viewer: ViewerModel) -> None:
+        self.current = CurrentModel()
+        self._images: Micrographs | None = None
+        self._place = Place()
+        self._doing = ""
+        super().__init__(napari_viewer)
+        self.curves_plot.setToolTip(
+            "<p>First how far the simulations are from your images, then the loss of the networks: "
+            "both should fall.</p>"
+        )
+        self.list.changed.connect(self._images_changed)
+        self.line.changed.connect(self._project_changed)
+        self._project_changed()
+        self._images_changed()
+
+    # ---- what I have --------------------------------------------------------------------
+
+    def accepts(self, layer: Layer) -> bool:
+        """Offer images with grey levels or colours, but none of our own results."""
+        return super().accepts(layer) and np.dtype(_dtype(layer)) != bool
+
+    def add_start(self, layout: QVBoxLayout) -> None:
+        """Add the images and the project."""
+        self.list = ImageList(self.viewer, self.accepts)
+        self.list.setToolTip(
+            "<p>Tick the micrographs to learn from; the planes of a stack count as images. Five or "
+            "more of one material and magnification are best.</p>"
+        )
+        folder = self.starter(
+            "Open a folder...",
+            self._ask_folder,
+            "Open all pictures of a folder; those of the same size become one stack.",
+        )
+        line = QHBoxLayout()
+        line.addWidget(QLabel("<b>Images without labels</b>"), 1)
+        line.addWidget(folder)
+        layout.addLayout(line)
+        layout.addWidget(self.list)
+        self.line = ProjectLine()
+        layout.addWidget(self.line)
+
+    @property
+    def project(self) -> Project:
+        """Where the steps are kept."""
+        return self.line.project
+
+    def micrographs(self) -> Micrographs:
+        """Return the ticked images; raises UserError."""
+        images = Micrographs(self.list.layers)
+        if self._images is None or self._images.key != images.key:
+            self._images = images
+        return self._images
+
+    def described_images(self) -> list[list[Any]]:
+        """Return names and shapes of the ticked layers."""
+        return [[layer.name, list(_shape(layer))] for layer in self.list.layers]
+
+    def open_folder(self, folder: Path) -> None:
+        """Open the pictures of a folder as layers."""
+
+        def done(opened: Opened, record: Record | None) -> str:
+            layers = add_folder(self.viewer, folder, opened)
+            self.list.tick(*layers)
+            return " ".join(f"Left out: {words}" for words in opened.failed)
+
+        source = blank(folder.name, 1.0)
+        job = Task(lambda: read_folder(folder), source, self.settings(), done, tunable=False)
+        self.begin(job, "open")
+
+    def _ask_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Open a folder", str(output_folder()))
+        if folder:
+            self.open_folder(Path(folder))
+
+    def _images_changed(self) -> None:
+        self.line.follow(self.described_images())
+        self._describe()
+        self._refresh()
+
+    def _describe(self) -> None:
+        """Say what the images are and what was done to them."""
+        if not self.list.layers:
+            self.reading.setText(NONE_YET)
+            return
+        try:
+            images = self.micrographs()
+        except UserError as error:
+            self.reading.setText(str(error))
+            return
+        count = len(images.pictures)
+        sizes = {f"{size:.4g} nm" for size in images.sizes if size}
+        of = f" with pixels of {', '.join(sorted(sizes))}" if sizes else ", pixel size unknown"
+        notes = "".join(f"<br>{note}" for note in images.notes)
+        self.reading.setText(f"{count} {'image' if count == 1 else 'images'}{of}.{notes}")
+
+    def _project_changed(self) -> None:
+        self.current.set(None, self.project.model())
+        self.model_bar.words.setText("")
+        self._refresh()
+
+    def setting_changed(self, name: str) -> None:
+        """Show which steps hold for these settings."""
+        self._refresh()
+
+    def fill(self, values: Mapping[str, Any]) -> None:
+        """Show settings by name."""
+        super().fill(values)
+        self._refresh()
+
+    # ---- the steps ----------------------------------------------------------------------
+
+    def add_steps(self, layout: QVBoxLayout) -> None:
+        """Add the effort, Run all and the steps."""
+        self.steps = WorkflowSteps(self)
+        layout.addWidget(self.steps)
+        self.applying = ApplySection(self)
+        layout.addWidget(self.applying)
+
+    def add_more(self, layout: QVBoxLayout) -> None:
+        """Add the strip and what can be done with the model."""
+        self.strip = Strip(STRIP)
+        layout.insertWidget(layout.indexOf(self.curves_plot), self.strip)
+        self.model_bar = ModelBar(self)
+        layout.addWidget(self.model_bar)
+        self.fidelity = FidelitySection(self)
+        self.scoring = ScoreSection(self)
+        self.correcting = CorrectSection(self)
+        for part in (self.fidelity, self.scoring, self.correcting):
+            layout.addWidget(part)
+
+    def run_step(self, step: str) -> None:
+        """Do one step; those before it are read from the project."""
+        images, settings, folder = self.micrographs(), self.settings(), self.project.folder
+        start = {"look": look_job, "translation": translation_job, "model": model_job}[step]
+
+        def job() -> Job[Made]:
+            warm_up()
+            return start(images, settings, folder)
+
+        self._start(job, step, images, settings)
+
+    def run_all(self) -> None:
+        """Do all steps and label the images."""
+        images, settings, folder = self.micrographs(), self.settings(), self.project.folder
+        subjects = self.applying.subjects()
+        apply = self.applying.job(subjects, folder / FILES["model"])
+
+        def job() -> Job[Made]:
+            warm_up()
+            return all_job(images, settings, folder, apply)
+
+        self._start(job, ALL, images, settings)
+
+    def _start(
+        self, job: Any, doing: str, images: Micrographs, settings: LabourFreeSettings
+    ) -> None:
+        def done(made: Made, record: Record | None) -> str:
+            return self._made(made, images, settings)
+
+        self.line.begin(images.described)
+        if doing != "model":
+            self.strip.clear()
+        task = Task(job, images.layers[0], settings, done, tunable=False)
+        self.begin(task, doing, images.place)
+
+    def _made(self, made: Made, images: Micrographs, settings: LabourFreeSettings) -> str:
+        """Keep and show what a step has made."""
+        for step, summary in made.summaries.items():
+            self.project.note(step, summary, settings, images.described)
+        self.strip.show_pictures(made.pictures)
+        if made.model is not None:
+            self.use(made.model, self.project.folder / FILES["model"])
+        return self.applying.present(made.applied) if made.applied is not None else ""
+
+    def use(self, model: SegmentationModel, path: Path) -> None:
+        """Work with a model from now on."""
+        self.current.set(model, path)
+        self.model_bar.words.setText("")
+
+    # ---- the frame ----------------------------------------------------------------------
+
+    def begin(self, task: Task, doing: str, place: Place | None = None) -> None:
+        """Run a task and show which step it is."""
+        self._doing, self._place = doing, place or Place()
+        self.launch(task)
+
+    def launch(self, task: Task) -> None:
+        """Run a task in the worker."""
+        super().launch(task)
+        self._refresh()
+
+    def count(self, progress: Progress) -> str:
+        """Return how far a stage, or all of them, is."""
+        if self._doing == ALL:
+            return f", {progress.step / max(progress.total, 1):.0%} of all"
+        return super().count(progress)
+
+    def time_left(self, seconds: float) -> str:
+        """Return the time left, of all steps if they run as one."""
+        if self._doing == ALL:
+            return f", about {duration(seconds)} left"
+        return super().time_left(seconds)
+
+    def show_pictures(self, pictures: Sequence[Output]) -> None:
+        """Show live labels on the image and all else in the strip."""
+        labels = [self._place.of(output) for output in pictures if output.kind == "labels"]
+        if labels:
+            super().show_pictures(labels)
+        if self._doing in (ALL, "look", "translation"):
+            self.strip.show_pictures(pictures)
+
+    def _update(self, update: Update) -> None:
+        super()._update(update)
+        if self._images is not None and self._doing in (ALL, *FILES):
+            stage = stage_of(update.progress.message) if self._doing == ALL else self._doing
+            self._follow(stage)
+
+    def _follow(self, stage: str) -> None:
+        """Mark the step that is being done, and the one that has just ended."""
+        rows = {**self.steps.rows, "apply": self.applying.row}
+        if rows[stage].state == "running":
+            return
+        self._describe()  # the notes are there now
+        self.steps.refresh(stage)
+        self.applying.row.tell("running" if stage == "apply" else "open")
+
+    def _end(self, end: Ended) -> None:
+        super()._end(end)
+        self._doing = ""
+        self._describe()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Show states and open the buttons that make sense now."""
+        if not hasattr(self, "correcting"):
+            return
+        self.steps.mark()
+        self.steps.refresh(self._doing)
+        if not self.runner.running and self.applying.row.state == "running":
+            self.applying.row.tell("open")
+        self.lock(self.runner.running)
+
+    def lock(self, running: bool) -> None:
+        """Leave open what makes sense while a job runs, or while none does."""
+        super().lock(running)
+        self.list.setEnabled(not running)
+        self.line.button.setEnabled(not running)
+        for part in (
+            self.steps,
+            self.applying,
+            self.model_bar,
+            self.fidelity,
+            self.scoring,
+            self.correcting,
+        ):
+            part.lock(running)
+
+
+def _shape(layer: Layer) -> tuple[int, ...]:
+    return tuple(map(int, whole(layer).shape))
+
+
+def _dtype(layer: Layer) -> Any:
+    return (layer.data[0] if getattr(layer, "multiscale", False) else layer.data).dtype

@@ -1,0 +1,302 @@
+"""From unlabelled micrographs to a model that labels them: simulate, translate, train.
+
+Zahran et al., "Physics Informed Generative AI Enabling Labour Free Segmentation For Microscopy
+Analysis", arXiv:2602.01710 (2026): masks from phase-field simulations, a CycleGAN that makes them
+look like the micrographs, a U-Net trained on those pairs alone. No step sees a label.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from napari_physgen.backend import Command, Progress, Stop
+from napari_physgen.errors import UserError
+from napari_physgen.io.atomic import replacing
+from napari_physgen.segmentation.look_alike import LookAlike, look_alike
+from napari_physgen.segmentation.model import SegmentationModel, load
+from napari_physgen.segmentation.prepare import Prepared, prepare
+from napari_physgen.segmentation.settings import (
+    CLASS_NAMES,
+    LabourFreeSettings,
+    SegmentationSettings,
+)
+from napari_physgen.segmentation.train import train
+from napari_physgen.synthesis import TranslationSettings, load_translation, train_translation
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from napari_physgen.backend import Job
+    from napari_physgen.synthesis import TranslationModel
+
+R = TypeVar("R")
+
+LOOK, TRANSLATION, MODEL = "look.npz", "translation.safetensors", "model.safetensors"
+_SHARES = {"look": 0.2, "translation": 0.5, "model": 0.3}  # of the time
+_TILE = 128  # px, in which translated pictures are checked against their masks
+_WORST = 0.15  # of these tiles are left out of the training
+_TICKS = 1000
+
+
+def labour_free(
+    real_images: Sequence[NDArray[np.generic]],
+    settings: LabourFreeSettings | None = None,
+    *,
+    pixel_size_nm: float | Sequence[float | None] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> Job[SegmentationModel]:
+    """Make a segmentation model for micrographs without a single label.
+
+    Parameters
+    ----------
+    real_images : sequence of numpy.ndarray
+        (y, x) or colour pictures, any size and grey levels.
+    settings : LabourFreeSettings, optional
+    pixel_size_nm : float or sequence of float, optional
+        Of all images or of each one.
+    folder : path-like, optional
+        Where to keep each finished step. Run again with the same images and settings, the
+        finished ones are read instead.
+
+    Returns
+    -------
+    generator
+        A job. `Stop` keeps the model as it is once the segmentation is being trained; before, it
+        raises `UserError` and keeps the steps so far in the folder.
+
+    Raises
+    ------
+    UserError
+        As `prepare`, `synthesis.calibrate` and the steps do.
+    """
+    settings = settings or LabourFreeSettings()
+    prepared = prepare(real_images, pixel_size_nm=pixel_size_nm)
+    store = Store(folder)
+    plan = _Plan(settings)
+    look = yield from plan.stage("look", look_step(prepared, settings, store))
+    translation = None
+    if settings.translation != "none":
+        translation = yield from plan.stage(
+            "translation", translation_step(prepared, look, settings, store)
+        )
+    return (
+        yield from plan.stage("model", model_step(prepared, look, translation, settings, store))
+    )
+
+
+def look_step(prepared: Prepared, settings: LabourFreeSettings, store: Store) -> Job[LookAlike]:
+    """Simulate and render look-alikes, or read them from the store."""
+    names = ("classes", "particles", "look", "simulations", "trials", "pictures", "seed")
+    key = _key(prepared, settings, names)
+    known = store.read(LOOK, key, LookAlike.load)
+    if known is not None:
+        return known
+    look = yield from look_alike(prepared.images, settings)
+    store.write(LOOK, key, look.save)
+    return look
+
+
+def translation_step(
+    prepared: Prepared, look: LookAlike, settings: LabourFreeSettings, store: Store
+) -> Job[TranslationModel]:
+    """Train the translation to real look-alikes, or read it from the store."""
+    if settings.translation == "none":
+        raise UserError("These settings have no translation: choose CycleGAN or FastCUT.")
+    names = ("translation", "translation_steps", "seed", "precision")
+    key = _key(prepared, settings, names) + _look_key(look)
+    known = store.read(TRANSLATION, key, load_translation)
+    if known is not None:
+        return known
+    how = TranslationSettings(
+        method=settings.translation,
+        steps=settings.translation_steps,
+        seed=settings.seed,
+        device=settings.device,
+        precision=settings.precision,
+    )
+    model = yield from train_translation(
+        look.pictures, list(prepared.images), how, masks=look.masks
+    )
+    store.write(TRANSLATION, key, model.save)
+    return model
+
+
+def model_step(
+    prepared: Prepared,
+    look: LookAlike,
+    translation: TranslationModel | None,
+    settings: LabourFreeSettings,
+    store: Store,
+) -> Job[SegmentationModel]:
+    """Train the segmentation, or read it from the store."""
+    names = tuple(LabourFreeSettings.model_fields)
+    key = _key(prepared, settings, names) + _look_key(look)
+    known = store.read(MODEL, key, load)
+    if known is not None:
+        return known
+    pictures, masks = training_set(look, translation, settings.seed)
+    how = SegmentationSettings(
+        steps=settings.training_steps,
+        self_training=settings.self_training,
+        seed=settings.seed,
+        device=settings.device,
+        precision=settings.precision,
+    )
+    model = yield from train(
+        pictures,
+        masks,
+        how,
+        real=prepared.images,
+        classes=CLASS_NAMES[settings.classes],
+        pixel_size_nm=prepared.pixel_size_nm,
+        length=look.length,
+    )
+    words = f"{model.summary} {look.summary} {' '.join(prepared.notes)}".strip()
+    model = model.with_summary(words)
+    store.write(MODEL, key, model.save)
+    return model
+
+
+def training_set(
+    look: LookAlike, translation: TranslationModel | None, seed: int = 0
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.int64]]]:
+    """Return pictures and masks to train on: rendered ones and, where there are any, translated.
+
+    Tiles whose mask cannot be read off the translated picture are marked as unknown (-1).
+    """
+    pictures = list(look.pictures)
+    masks = [np.asarray(mask, np.int64) for mask in look.masks]
+    if translation is None:
+        return pictures, masks
+    translated = translation.translate(look.pictures, look.masks, seed=seed)
+    return pictures + translated, masks + _audited(translation, translated, masks)
+
+
+def _audited(
+    translation: TranslationModel,
+    pictures: Sequence[NDArray[np.float32]],
+    masks: Sequence[NDArray[np.int64]],
+) -> list[NDArray[np.int64]]:
+    """Return the masks without the tiles that agree least with their translated pictures."""
+    marked = [mask.copy() for mask in masks]
+    windows = [
+        (number, np.s_[y : y + _TILE, x : x + _TILE])
+        for number, mask in enumerate(masks)
+        for y in range(0, mask.shape[0] - _TILE + 1, _TILE)
+        for x in range(0, mask.shape[1] - _TILE + 1, _TILE)
+    ]
+    tiles = [pictures[number][window] for number, window in windows]
+    agreement = translation.agreement(tiles, [masks[n][window] for n, window in windows])
+    for (number, window), value in zip(windows, agreement, strict=True):
+        if value < np.quantile(agreement, _WORST):
+            marked[number][window] = -1
+    return marked
+
+
+class Store:
+    """The finished steps of one project, each with the key of what it was made from.
+
+    Parameters
+    ----------
+    folder : path-like or None
+        None keeps nothing.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None) -> None:
+        self.folder = None if folder is None else Path(folder)
+
+    def read(self, name: str, key: str, reader: Callable[[Path], R]) -> R | None:
+        """Return a finished step, None if there is none of this key."""
+        if self.folder is None or not (self.folder / name).exists():
+            return None
+        return reader(self.folder / name) if self._keys().get(name) == key else None
+
+    def write(self, name: str, key: str, writer: Callable[[Path], None]) -> None:
+        """Keep a finished step."""
+        if self.folder is None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"The folder {self.folder} cannot be made: choose another.") from error
+        writer(self.folder / name)
+        keys = self._keys() | {name: key}
+        with replacing(self.folder / "steps.json") as part:
+            part.write_text(json.dumps(keys), encoding="utf-8")
+
+    def finished(self) -> set[str]:
+        """Return the names of the steps that are there, of whatever key."""
+        if self.folder is None:
+            return set()
+        return {name for name in self._keys() if (self.folder / name).exists()}
+
+    def _keys(self) -> dict[str, str]:
+        assert self.folder is not None
+        try:
+            keys = json.loads((self.folder / "steps.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return keys if isinstance(keys, dict) else {}
+
+
+class _Plan:
+    """One progress bar for all steps."""
+
+    def __init__(self, settings: LabourFreeSettings) -> None:
+        shares = dict(_SHARES)
+        if settings.translation == "none":
+            del shares["translation"]
+        self._shares = {name: share / sum(shares.values()) for name, share in shares.items()}
+        self._done = 0.0
+
+    def stage(self, name: str, job: Job[R]) -> Generator[Progress, Command | None, R]:
+        """Run a step; its part of the bar grows with its own progress, never back."""
+        command, inner, stopped = None, 0.0, False
+        share = self._shares[name]
+        while True:
+            try:
+                progress = job.send(command)
+            except StopIteration as end:
+                if stopped and name != "model":
+                    raise UserError(
+                        "Stopped before the segmentation was trained. Finished steps are kept if "
+                        "the project has a folder: run it again to go on."
+                    ) from None
+                self._done += share
+                result: R = end.value
+                return result
+            # A step has stages of its own; halving what is left never goes back.
+            inner = max(inner, progress.step / max(progress.total, 1) * 0.98)
+            command = yield Progress(
+                int(_TICKS * (self._done + share * inner)),
+                _TICKS,
+                progress.message,
+                progress.metrics,
+                progress.preview,
+            )
+            stopped |= isinstance(command, Stop)
+
+
+def _key(prepared: Prepared, settings: LabourFreeSettings, names: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for image in prepared.images:
+        digest.update(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes())
+    values: dict[str, Any] = settings.model_dump(mode="json", include=set(names))
+    digest.update(json.dumps(values, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _look_key(look: LookAlike) -> str:
+    digest = hashlib.sha256()
+    for picture in look.pictures:
+        digest.update(np.ascontiguousarray(picture).tobytes())
+    return digest.hexdigest()
