@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_physgen.app.demo import open_panel, press, screenshot, settle
 from napari_physgen.backend import run
+from napari_physgen.segmentation import labour_free_presets
 from napari_physgen.synthesis import presets, simulate
 
 if TYPE_CHECKING:
@@ -26,12 +28,19 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
+# A few minutes in place of the eight of the preset "quick".
+SHORT = {"trials": 4, "simulations": 6, "training_steps": 200, "self_training": 40}
 
-def main(folder: Path = HERE / "images", tours: Sequence[str] = ("sim", "microstructure")) -> None:
+
+def main(
+    folder: Path = HERE / "images",
+    tours: Sequence[str] = ("sim", "microstructure", "labour_free"),
+) -> None:
     """Save the pictures of some tutorials in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
+    known = {"sim": sim, "microstructure": microstructure, "labour_free": labour_free}
     for name in tours:
-        {"sim": sim, "microstructure": microstructure}[name](folder)
+        known[name](folder)
 
 
 def sim(folder: Path) -> None:
@@ -74,6 +83,29 @@ def microstructure(folder: Path) -> None:
     press(panel, "Match")
     panel.verticalScrollBar().setValue(panel.verticalScrollBar().maximum())
     picture(viewer, folder / "microstructure_3_match.png")
+    viewer.close()
+
+
+def labour_free(folder: Path) -> None:
+    """Save labour_free_1_open.png to labour_free_4_real.png."""
+    viewer, panel = open_panel("Labour-free segmentation")
+    viewer.open_sample("napari-physgen", "unlabelled")
+    panel.line.choose(Path(tempfile.mkdtemp()) / "gamma prime")
+    viewer.reset_view()
+    picture(viewer, folder / "labour_free_1_open.png")
+
+    panel.fill(labour_free_presets["quick"].model_dump() | SHORT)
+    press(panel, "Run all", until=lambda: "learning" in panel.message.text())
+    settle(5)
+    picture(viewer, folder / "labour_free_2_running.png")
+    while panel.runner.running:
+        settle(0.5)
+    picture(viewer, folder / "labour_free_3_labels.png")
+
+    panel.fidelity.expand()
+    press(panel, "Compare")
+    panel.verticalScrollBar().setValue(panel.verticalScrollBar().maximum())
+    picture(viewer, folder / "labour_free_4_real.png")
     viewer.close()
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 QUICK = ["--no-flips", "--device", "cpu", "--precision", "32-true"]
 TINY = [
     *("--preset", "quick", "--simulations", "2", "--trials", "1", "--pictures", "4"),
-    *("--training-steps", "8", "--self-training", "0", "--device", "cpu"),
+    *("--training-steps", "8", "--self-training", "0", "--device", "cpu", "--precision", "32-true"),
 ]
 
 
@@ -277,7 +277,7 @@ def test_ctrl_c_ends_the_running_step_and_keeps_the_model(
         return (yield from plain(*inputs, **more))
 
     monkeypatch.setattr(module, "train", interrupted)
-    main("labour-free", real, "-o", tmp_path / "m", *TINY[:-6], "--training-steps", "500",
+    main("labour-free", real, "-o", tmp_path / "m", *TINY[:8], "--training-steps", "500",
          "--device", "cpu")  # fmt: skip
     assert "stopped early" in load(tmp_path / "m.safetensors").summary
 

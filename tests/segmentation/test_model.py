@@ -77,14 +77,14 @@ def test_first_weights_follow_the_seed() -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no readable model file at .*gone.safetensors"):
+    with pytest.raises(UserError, match=r"no readable model file at .*gone.safetensors"):
         load(tmp_path / "gone.safetensors")
 
 
 def test_a_damaged_file_is_named(path: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match="broken.safetensors is damaged"):
+    with pytest.raises(UserError, match=r"broken.safetensors is damaged"):
         load(broken)
 
 
@@ -103,7 +103,7 @@ def test_weights_that_do_not_fit_are_refused(trained: SegmentationModel, tmp_pat
     state = trained.net.state_dict()
     del state["last.weight"]
     save_model(tmp_path / "old.safetensors", state, trained.header())
-    with pytest.raises(UserError, match="old.safetensors"):
+    with pytest.raises(UserError, match=r"old.safetensors"):
         load(tmp_path / "old.safetensors")
 
 

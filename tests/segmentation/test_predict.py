@@ -190,9 +190,7 @@ def test_stop_leaves_no_half_labelled_image(trained: SegmentationModel) -> None:
         (picture(64), "needs 2 axes, the image has 1"),
     ],
 )
-def test_bad_input_is_named(
-    trained: SegmentationModel, image: np.ndarray, sentence: str
-) -> None:
+def test_bad_input_is_named(trained: SegmentationModel, image: np.ndarray, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         run(predict(trained, image, PLAIN))
 

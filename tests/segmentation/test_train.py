@@ -20,7 +20,9 @@ from napari_physgen.segmentation import (
 )
 from napari_physgen.segmentation.model import LEVELS, Design
 from napari_physgen.segmentation.pairs import Batch, Pairs
-from napari_physgen.segmentation.train import _loss, calibrate_norms, fine_tuned
+from napari_physgen.segmentation.learning import calibrate_norms
+from napari_physgen.segmentation.learning import weighted_loss as _loss
+from napari_physgen.segmentation.train import fine_tuned
 
 CPU = torch.device("cpu")
 QUICKLY = PredictSettings(flips=False, device="cpu", precision="32-true")
@@ -188,7 +190,9 @@ def test_stop_keeps_a_model_that_works(
     def stop(progress: Progress) -> Stop | None:
         return Stop() if progress.step >= 50 else None
 
-    model = run(train(images[:6], masks[:6], shorter(tiny, self_training=50), real=images[6:]), stop)
+    model = run(
+        train(images[:6], masks[:6], shorter(tiny, self_training=50), real=images[6:]), stop
+    )
     assert model.metrics["steps"] == 50
     assert "stopped early" in model.summary
     assert iou(model, images[6], masks[6]) > 0.7
@@ -298,9 +302,7 @@ def test_without_images_of_ones_own_there_is_no_self_training(
 def test_norms_become_the_statistics_of_the_images(images: list[np.ndarray]) -> None:
     """The first norm: mean and variance of its convolution's output, in use and while learning."""
     net = Design(2, 4).build()
-    own = Pairs(
-        images[:2], [np.zeros((128, 128), int)] * 2, 0.0, np.random.default_rng(0)
-    )
+    own = Pairs(images[:2], [np.zeros((128, 128), int)] * 2, 0.0, np.random.default_rng(0))
     calibrate_norms(net, own, SegmentationSettings(crop=128, batch=8), CPU)
     assert not net.training
     seen = torch.from_numpy(np.stack(images[:2]))[:, None]
@@ -392,7 +394,9 @@ def test_bad_input_is_named(
 
 
 def test_masks_of_the_wrong_classes_do_not_fit_a_model(trained: SegmentationModel) -> None:
-    with pytest.raises(UserError, match="class 4, but there are only 2 classes .matrix, particles"):
+    with pytest.raises(
+        UserError, match=r"class 4, but there are only 2 classes .matrix, particles"
+    ):
         run(train([PICTURE], [4 * MASK], start=trained))
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import scipy.ndimage
 from drawn_particles import discs, smooth_noise
 from scipy.special import expit
 
@@ -13,6 +16,7 @@ from napari_physgen.synthesis.appearance import (
     FINE,
     PARTICLE,
     Appearance,
+    Texture,
     facing,
     measure,
     signed_distance,
@@ -59,9 +63,7 @@ def test_a_drawn_profile_is_measured(labels: np.ndarray, distance: np.ndarray) -
     look = measure(true_profile(distance).astype(np.float32), labels)
     near = abs(look.distances) < 8
     assert near.sum() >= 15
-    np.testing.assert_allclose(
-        look.profile[near], true_profile(look.distances)[near], atol=0.02
-    )
+    np.testing.assert_allclose(look.profile[near], true_profile(look.distances)[near], atol=0.02)
     far = ~near
     np.testing.assert_allclose(look.profile[far], true_profile(look.distances)[far], atol=0.02)
     assert (np.diff(look.distances) > 0).all()
@@ -77,9 +79,7 @@ def test_a_profile_is_measured_through_noise_and_wrong_pixels(
     image[wrong] = random.choice([0.0, 3.0], wrong.sum())
     look = measure(image.astype(np.float32), labels)
     near = abs(look.distances) < 8
-    np.testing.assert_allclose(
-        look.profile[near], true_profile(look.distances)[near], atol=0.04
-    )
+    np.testing.assert_allclose(look.profile[near], true_profile(look.distances)[near], atol=0.04)
 
 
 def test_length_fraction_and_shape_are_those_of_the_large_particles(labels: np.ndarray) -> None:
@@ -112,6 +112,31 @@ def test_an_image_without_relief_has_none(labels: np.ndarray, distance: np.ndarr
     assert abs(look.relief[:, abs(look.distances) < 8]).max() < 0.01
 
 
+def test_particles_whose_grey_level_goes_with_their_size_are_measured() -> None:
+    """Discs of 12 px diameter are 0.2 brighter than those of 40 px."""
+    mask = discs((480, 480), [20.0] * 24 + [6.0] * 24)
+    numbers, _ = scipy.ndimage.label(mask)
+    area = np.bincount(numbers.ravel())
+    image = 0.3 + mask * (0.3 + np.where(area < 400, 0.2, 0.0))[numbers]
+    look = measure(image.astype(np.float32), mask.astype(np.uint8) * PARTICLE)
+    small, large = np.interp([12, 40], look.diameters, look.offsets)
+    assert small - large == pytest.approx(0.2, abs=0.03)
+
+
+def test_the_scatter_of_particles_grey_levels_is_measured() -> None:
+    mask = discs((480, 480), [12.0] * 120)
+    numbers, count = scipy.ndimage.label(mask)
+    own = 0.05 * np.random.default_rng(0).standard_normal(count + 1)
+    image = 0.3 + mask * (0.3 + own)[numbers]
+    look = measure(image.astype(np.float32), mask.astype(np.uint8) * PARTICLE)
+    assert look.scatter == pytest.approx(own[1:].std(), rel=0.2)
+
+
+def statistical(texture: Texture) -> Texture:
+    """The texture without a piece of the image itself, which is drawn half of the time."""
+    return replace(texture, sample=np.zeros((0, 0), np.float32))
+
+
 def textured(sigmas: tuple[float, float], spread: tuple[float, float], seed: int) -> Appearance:
     labels = bar()
     fields = [smooth_noise(SHAPE, sigma, seed + i) for i, sigma in enumerate(sigmas)]
@@ -125,7 +150,7 @@ def test_texture_of_each_phase_comes_back() -> None:
     look = textured(sigmas, spread, seed=4)
     random = np.random.default_rng(0)
     for texture, sigma, deviation in zip(look.textures, sigmas, spread, strict=True):
-        drawn = texture.draw((300, 310), random)
+        drawn = statistical(texture).draw((300, 310), random)
         assert drawn.shape == (300, 310)
         assert drawn.dtype == np.float32
         assert drawn.std() == pytest.approx(deviation, rel=0.12)
@@ -142,7 +167,9 @@ def test_texture_keeps_its_direction() -> None:
     kernel = np.exp(-0.5 * (np.arange(-20, 21) / 6) ** 2)
     streaks = np.apply_along_axis(np.convolve, 0, noise, kernel, "same")
     image = 0.5 * (bar() == PARTICLE) + 0.05 * streaks / streaks.std()
-    drawn = measure(image.astype(np.float32), bar()).textures[0].draw(SHAPE, np.random.default_rng(3))
+    drawn = (
+        measure(image.astype(np.float32), bar()).textures[0].draw(SHAPE, np.random.default_rng(3))
+    )
     lags = autocorrelation(drawn, 4)
     assert lags[8, 4] > 0.7
     assert abs(lags[4, 8]) < 0.2
@@ -152,13 +179,29 @@ def test_texture_keeps_grey_levels_that_are_not_normal() -> None:
     """Few bright specks over a flat ground: the skew of an exponential is 2."""
     random = np.random.default_rng(5)
     image = 0.5 * (bar() == PARTICLE) + 0.05 * random.exponential(size=SHAPE)
-    texture = measure(image.astype(np.float32), bar()).textures[0]
+    texture = statistical(measure(image.astype(np.float32), bar()).textures[0])
     drawn = texture.draw(SHAPE, random)
     assert np.median(drawn) == pytest.approx(0, abs=0.002)
     expected = 0.05 * (-np.log(1 - np.array([0.1, 0.25, 0.75, 0.9, 0.99])) - np.log(2))
     np.testing.assert_allclose(
         np.quantile(drawn, [0.1, 0.25, 0.75, 0.9, 0.99]), expected, atol=0.006
     )
+
+
+def test_a_phase_that_fills_most_of_the_image_may_lend_its_own_texture() -> None:
+    """Then some drawings are pieces of it, with ridges that no correlation describes."""
+    labels = discs(SHAPE, [20.0] * 12).astype(np.uint8) * PARTICLE
+    ridges = abs(smooth_noise(SHAPE, 4.0, seed=6)) < 0.15
+    look = measure((0.5 * (labels > 0) + 0.1 * ridges).astype(np.float32), labels)
+    texture = look.textures[0]
+    assert texture.sample.shape == SHAPE
+    assert look.textures[1].sample.size == 0
+    random = np.random.default_rng(0)
+    drawn = [texture.draw((100, 120), random) for _ in range(16)]
+    # Of the image itself: two grey levels, hardly any between them.
+    between = [((d > 0.03) & (d < 0.07)).mean() for d in drawn]
+    assert min(between) < 0.05
+    assert all(d.shape == (100, 120) for d in drawn)
 
 
 def test_a_phase_without_texture_has_none() -> None:

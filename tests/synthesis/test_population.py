@@ -16,7 +16,9 @@ SHAPE = (320, 360)
 def two_sizes(seed: int = 0) -> np.ndarray:
     """Labels: discs of 16 to 22 px with such of 3 to 5 px between them."""
     random = np.random.default_rng(seed)
-    mask = discs(SHAPE, np.concatenate([random.uniform(16, 22, 20), random.uniform(3, 5, 60)]), seed)
+    mask = discs(
+        SHAPE, np.concatenate([random.uniform(16, 22, 20), random.uniform(3, 5, 60)]), seed
+    )
     parts = connected(mask, periodic=False)
     area = np.bincount(parts.ravel())
     fine = (area < np.pi * 10**2)[parts] & mask

@@ -25,6 +25,8 @@ from napari_physgen.synthesis._translate_losses import (
     least_squares,
     patch_contrast,
 )
+from napari_physgen.synthesis._translate_material import prepared
+from napari_physgen.synthesis._translate_training import Training
 from napari_physgen.synthesis.translation import (
     TranslationModel,
     load_translation,
@@ -39,19 +41,21 @@ Image = NDArray[np.float32]
 Mask = NDArray[np.uint8]
 
 TOY = TranslationSettings(
-    steps=90,
+    steps=60,
     crop=32,
     features=8,
     blocks=1,
     batch=6,
-    patch="16",
+    patch="34",
     judge_features=16,
-    learning_rate=1e-3,
+    learning_rate=2e-3,
     average=0.9,
     device="cpu",
     precision="32-true",
 )
-SHORT = TOY.model_copy(update={"steps": 2, "batch": 2, "features": 4, "judge_features": 4})
+SHORT = TOY.model_copy(
+    update={"steps": 2, "batch": 2, "features": 4, "judge_features": 4, "patch": "16"}
+)
 
 
 def discs(seed: int, size: int = 96) -> Mask:
@@ -233,7 +237,7 @@ def test_translated_images_have_grey_levels_like_the_real_ones(model: Translatio
 
 
 def test_the_fast_method_does_so_too():
-    fast = {"method": "fastcut", "contrast": 0.2, "pool": 0}
+    fast = {"method": "fastcut", "pool": 0, "patch": "16", "steps": 90, "learning_rate": 1e-3}
     quick = run(train_translation(SIMULATED, REAL, TOY.model_copy(update=fast), masks=MASKS))
     before = histogram_distance(SIMULATED, REAL)
     assert histogram_distance(quick.translate(SIMULATED, MASKS), REAL) < before / 2
@@ -381,18 +385,18 @@ def test_exchanged_contrast_is_noticed_and_the_training_starts_again(short: Tran
     game = new_game(SHORT, 2)
     game.load_state_dict(short.game.state_dict())
     game.translator.forward = lambda inputs: -inputs[:, :1]  # type: ignore[method-assign]
-    material = translation._material(SIMULATED, MASKS, REAL)
-    training = translation._Training(game, material, torch.device("cpu"), 2)
+    material = prepared(SIMULATED, MASKS, REAL)
+    training = Training(game, material, torch.device("cpu"), 2)
     assert training.contrast() < INVERTED
     settings = SHORT.model_copy(update={"steps": 8})
-    real_contrast = translation._Training.contrast
+    real_contrast = Training.contrast
 
-    def inverted_at_first(self: translation._Training) -> float:
+    def inverted_at_first(self: Training) -> float:
         return -1.0 if self._game.attempt < 2 else real_contrast(self)
 
     messages: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(translation._Training, "contrast", inverted_at_first)
+        patch.setattr(Training, "contrast", inverted_at_first)
         job = train_translation(SIMULATED, REAL, settings, masks=MASKS)
         result = run(job, lambda progress: messages.append(progress.message))
     assert result.metrics["restarts"] == 2
@@ -403,7 +407,7 @@ def test_exchanged_contrast_is_noticed_and_the_training_starts_again(short: Tran
 def test_a_contrast_that_stays_exchanged_is_told_in_the_end():
     settings = SHORT.model_copy(update={"steps": 4})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(translation._Training, "contrast", lambda self: -1.0)
+        patch.setattr(Training, "contrast", lambda self: -1.0)
         result = run(train_translation(SIMULATED, REAL, settings, masks=MASKS))
     assert result.metrics["restarts"] == translation.RESTARTS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,7 +163,7 @@ def apply_to_folder(
                 break
             size = found.subject.pixel_size_nm
             images = [Image.of(output, size, found.record) for output in found.outputs]
-            done.append(write_ome_tiff(path.with_name(path.stem + ENDING), images))
+            done.append(write_ome_tiff(path.with_name(stem(path) + ENDING), images))
         except UserError as error:
             failed.append((path.name, str(error)))
     return FolderReport(tuple(done), tuple(failed))
@@ -175,6 +176,11 @@ def pictures_in(folder: Path) -> list[Path]:
     if not paths:
         raise UserError(f"There are no pictures in {folder}: choose a folder with micrographs.")
     return paths
+
+
+def stem(path: Path) -> str:
+    """Return a file's name without its ending, also without ".ome.tif"."""
+    return re.sub(r"\.ome$", "", path.stem, flags=re.IGNORECASE)
 
 
 def label(
@@ -205,7 +211,7 @@ def label(
         share = np.bincount(labels.ravel(), minlength=len(model.classes)) / labels.size
         named = zip(share, model.classes, strict=True)
         words = f"{len(records)} planes: " + ", ".join(f"{100 * s:.1f} % {c}" for s, c in named)
-        words += "."
+        words += f"; {table.count} particles." if settings.particles else "."
     return Labelled(
         subject,
         [
@@ -266,6 +272,11 @@ class _Table:
         self._last += int(own.max(initial=0))
         self.sizes.append(found.diameters)
         self.unit = found.unit
+
+    @property
+    def count(self) -> int:
+        """Number of particles."""
+        return sum(len(part) for part in self.columns.get("index", []))
 
     def outputs(self, axes: tuple[str, ...]) -> list[Output]:
         """Return the numbered particles with their table; nothing if none were looked for."""
@@ -335,6 +346,6 @@ def _read(path: Path) -> Subject:
     from napari_physgen.io import read_picture, read_stack
 
     if path.suffix.lower() in READ[:3] and (stack := read_stack(path)).axes[-1] != "rgb":
-        return Subject(path.stem, stack.data, stack.axes, stack.pixel_size_nm)
+        return Subject(stem(path), stack.data, stack.axes, stack.pixel_size_nm)
     data, size = read_picture(path)
-    return Subject(path.stem, data, ("y", "x"), size)
+    return Subject(stem(path), data, ("y", "x"), size)

@@ -76,7 +76,7 @@ class ApplySection(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        for part in (self.row, self.images, self.options, self.histogram):
+        for part in (self.row, self.images, self.options):
             layout.addWidget(part)
 
     def settings(self, path: Path | None = None) -> PredictSettings:
@@ -159,6 +159,7 @@ class ApplySection(QWidget):
                 layer.features = output.display["features"]
             if output.kind == "labels":
                 self._sums[id(layer)] = _sum(layer)
+        viewer.layers.selection.active = viewer.layers[f"{source.name} {names[0]}"]
 
     def _painted(self, layer: Layer) -> bool:
         """Whether somebody has changed labels that were made here."""

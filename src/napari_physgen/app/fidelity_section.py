@@ -80,13 +80,13 @@ class FidelitySection(Section):
         if name:
             self.save(Path(name))
 
-    def save(self, path: Path) -> Path:
-        """Write the page; raises UserError without a comparison or where it cannot be written."""
-        if self.report is None:
+    def save(self, path: Path) -> None:
+        """Write the page; raises UserError without a comparison."""
+        report = self.report
+        if report is None:
             raise UserError("There is nothing to save yet: press Compare first.")
-        written = self.report.save_page(path if path.suffix else path.with_suffix(".html"))
-        self.panel.message.setText(f"saved {written}")
-        return written
+        target = path if path.suffix else path.with_suffix(".html")
+        self.panel.do("writing the report", lambda: report.save_page(target), f"Saved {target}")
 
     def lock(self, running: bool) -> None:
         """Leave the page open while nothing runs."""

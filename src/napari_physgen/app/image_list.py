@@ -55,6 +55,7 @@ class ImageList(QListWidget):
         """Tick these layers and no others."""
         self._unticked = [layer for layer in self._layers if layer not in layers]
         self.refresh()
+        self.changed.emit()
 
     def sizeHint(self) -> QSize:
         """Ask for no more width than any list has."""

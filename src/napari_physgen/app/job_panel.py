@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
     from napari.layers import Layer
+    from qtpy.QtGui import QShowEvent
 
     from napari_physgen.app.sliders import Span
     from napari_physgen.backend import Job, Progress
@@ -136,6 +137,12 @@ class JobPanel(QScrollArea):
     def fill(self, values: Mapping[str, Any]) -> None:
         """Show settings by name."""
         self.form.put(values)
+
+    def take_settings(self, tool: str, values: Mapping[str, Any], origin: str) -> None:
+        """Show the settings of an earlier result; raises UserError for those of another tool."""
+        if tool != self.tool:
+            raise UserError(f"The settings in {origin} belong to another tool, '{tool}'.")
+        self.fill(values)
 
     def count(self, progress: Progress) -> str:
         """Return what stands behind a job's message, e.g. " 140/250"."""
@@ -376,7 +383,17 @@ class JobPanel(QScrollArea):
         layout.addWidget(self.results)
         layout.addStretch(1)
         self.setWidget(inner)
-        # The dock may be as narrow as the form allows, never narrower.
+        self._allow_width()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Ask for the width that is needed, now that the viewer's fonts are known."""
+        super().showEvent(event)
+        self._allow_width()
+
+    def _allow_width(self) -> None:
+        """Let the dock be as narrow as the parts allow, never narrower."""
+        inner = self.widget()
+        assert inner is not None
         self.setMinimumWidth(inner.minimumSizeHint().width() + SCROLL_BAR)
 
     def _fill(self) -> None:

@@ -49,6 +49,12 @@ class Made:
     applied: Any = field(default=None)
 
 
+def once(message: str, work: Callable[[], R]) -> Job[R]:
+    """Do one thing in the worker (a job)."""
+    yield Progress(0, 1, message)
+    return work()
+
+
 def look_job(images: Micrographs, settings: LabourFreeSettings, folder: Path) -> Job[Made]:
     """Step 1: simulate and render look-alikes."""
     from napari_physgen.segmentation.labour_free import Store, look_step
@@ -88,7 +94,7 @@ def model_job(images: Micrographs, settings: LabourFreeSettings, folder: Path) -
     if settings.translation != "none":
         translation = yield from translation_step(prepared, look, settings, store)
     model = yield from model_step(prepared, look, translation, settings, store)
-    summaries = {"look": look.summary, "model": model.summary}
+    summaries = {"look": look.summary, "model": own_words(model, look.summary)}
     if translation is not None:
         summaries["translation"] = translation.summary
     return Made(summaries, model=model)
@@ -107,7 +113,8 @@ def all_job(
     images.prepared()
     whole = labour_free(images.read(), settings, pixel_size_nm=images.sizes, folder=folder)
     model = yield from portion(whole, 0, 1 - APPLIED)
-    summaries = kept_summaries(folder, settings) | {"model": model.summary}
+    summaries = kept_summaries(folder, settings)
+    summaries["model"] = own_words(model, summaries["look"])
     applied = yield from portion(apply(model), 1 - APPLIED, 1)
     return Made(summaries, model=model, applied=applied)
 
@@ -124,6 +131,11 @@ def kept_summaries(folder: Path, settings: LabourFreeSettings) -> dict[str, str]
     return words
 
 
+def own_words(model: SegmentationModel, look: str) -> str:
+    """Return the words of a model without those of the steps before it."""
+    return model.summary.partition(look)[0].strip() if look else model.summary
+
+
 def portion(job: Job[R], start: float, stop: float) -> Job[R]:
     """Run a job as the part from `start` to `stop` of a larger one."""
     command: Command | None = None
@@ -135,7 +147,7 @@ def portion(job: Job[R], start: float, stop: float) -> Job[R]:
             return result
         share = start + (stop - start) * inner.step / max(inner.total, 1)
         command = yield Progress(
-            int(TICKS * share), TICKS, inner.message, inner.metrics, inner.preview
+            round(TICKS * share), TICKS, inner.message, inner.metrics, inner.preview
         )
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_physgen.app.blank import blank
 from napari_physgen.app.job_panel import Task
+from napari_physgen.app.labour_free_jobs import once
 from napari_physgen.app.preferences import output_folder
 from napari_physgen.app.words import Words
-from napari_physgen.backend.job import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from napari_physgen.provenance import Record
     from napari_physgen.segmentation import SegmentationModel
 
-R = TypeVar("R")
 MODEL = "Model (*.safetensors)"
 PACKAGE = "BioImage.IO package (*.zip)"
 
@@ -62,7 +61,7 @@ class ModelBar(QWidget):
         """Save the model."""
         model = self.panel.current
         target = path if path.suffix == ".safetensors" else Path(f"{path}.safetensors")
-        self._do("saving the model", lambda: model.get().save(target), f"saved {target}")
+        self.panel.do("saving the model", lambda: model.get().save(target), f"Saved {target}")
 
     def load(self, path: Path) -> None:
         """Use the model in a file."""
@@ -70,9 +69,7 @@ class ModelBar(QWidget):
 
         def done(model: SegmentationModel, record: Record | None) -> str:
             self.panel.use(model, path)
-            classes = ", ".join(model.classes)
-            self.words.setText(f"In use: {path.name} ({classes}).")
-            return ""
+            return f"The model finds {', '.join(model.classes[1:])}. {model.summary}"
 
         self.panel.begin(
             Task(
@@ -90,23 +87,9 @@ class ModelBar(QWidget):
         model = self.panel.current
         target = path if path.suffix == ".zip" else Path(f"{path}.zip")
         name = self.panel.project.folder.name
-        self._do(
-            "writing the package", lambda: package(model.get(), target, name), f"saved {target}"
+        self.panel.do(
+            "writing the package", lambda: package(model.get(), target, name), f"Saved {target}"
         )
-
-    def _do(self, message: str, work: Callable[[], object], words: str) -> None:
-        def done(_: object, record: Record | None) -> str:
-            return words
-
-        panel = self.panel
-        task = Task(
-            lambda: once(message, lambda: work() or True),
-            blank("model", 1.0),
-            panel.settings(),
-            done,
-            tunable=False,
-        )
-        panel.begin(task, "save")
 
     def _ask_load(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Load model", str(output_folder()), MODEL)
@@ -121,14 +104,12 @@ class ModelBar(QWidget):
 
     def lock(self, running: bool) -> None:
         """Close what needs a model while there is none."""
+        current, project = self.panel.current, self.panel.project
         for button in (self.save_button, self.export_button):
-            button.setEnabled(not running and self.panel.current.there)
-
-
-def once(message: str, work: Callable[[], R]) -> Job[R]:
-    """Do one thing in the worker (a job)."""
-    yield Progress(0, 1, message)
-    return work()
+            button.setEnabled(not running and current.there)
+        path = current.path
+        elsewhere = path is not None and path.parent != project.folder
+        self.words.setText(f"In use: {path.parent.name}/{path.name}" if path and elsewhere else "")
 
 
 def package(model: SegmentationModel, path: Path, name: str) -> Path:

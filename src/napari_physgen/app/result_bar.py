@@ -163,9 +163,7 @@ class ResultBar(QWidget):
         self._load(Recipe.load(path), Path(path).name)
 
     def _load(self, recipe: Any, origin: str) -> None:
-        if recipe.tool != self.panel.tool:
-            raise UserError(f"The settings in {origin} belong to another tool, '{recipe.tool}'.")
-        self.panel.fill(recipe.parse().model_dump())
+        self.panel.take_settings(recipe.tool, recipe.parse().model_dump(), origin)
         self.panel.message.setText(f"settings loaded from {origin}")
 
     def _ask_export(self) -> None:

@@ -20,7 +20,7 @@ MARKS: dict[State, tuple[str, str]] = {
     "old": ("↻", "done with other settings or images"),
     "left out": ("–", "not needed"),
 }
-LONGEST = 160  # characters below a step
+LONGEST = 110  # characters below a step
 
 
 class StepRow(QWidget):

@@ -23,7 +23,6 @@ from napari_physgen.backend import (
 from napari_physgen.backend.tiles import tiles
 from napari_physgen.errors import UserError
 from napari_physgen.outputs import Output
-from napari_physgen.segmentation.model import load
 from napari_physgen.segmentation.prepare import normalised, scale_of
 from napari_physgen.segmentation.settings import PredictSettings
 
@@ -182,25 +181,6 @@ def predict(
     )
 
 
-def segment(
-    image: NDArray[np.generic],
-    settings: PredictSettings | None = None,
-    *,
-    model: SegmentationModel | None = None,
-    pixel_size_nm: float | None = None,
-) -> Job[Prediction]:
-    """Label an image with the model that the settings name, or with one that is loaded already.
-
-    The job behind recipes; see `predict`.
-    """
-    settings = settings or PredictSettings()
-    if model is None:
-        if not settings.model:
-            raise UserError("Name the file of a model: setting 'model'.")
-        model = load(settings.model)
-    return (yield from predict(model, image, settings, pixel_size_nm=pixel_size_nm))
-
-
 def entropy(shares: Real) -> Real:
     """Return the Shannon entropy of class probabilities (class, ...) over log(classes)."""
     clipped = np.clip(shares, 1e-12, 1)
@@ -218,10 +198,11 @@ def _probabilities(
     message: str,
 ) -> Job[Real]:
     """Return the class probabilities (class, [z,] y, x) of one plane or volume."""
-    picture = torch.from_numpy(normalised(plane))[None, None]
-    whole = picture.shape[2:]
+    whole = plane.shape
+    picture = torch.from_numpy(np.asarray(plane, np.float32))[None, None]
     if zoom != 1:
         picture = _resampled(picture, [max(round(n * zoom), 1) for n in whole])
+    picture = torch.from_numpy(normalised(picture[0, 0].numpy()))[None, None]
     orientations = _ORIENTATIONS if settings.flips else _ORIENTATIONS[:1]
     total = torch.zeros(len(model.classes), *picture.shape[2:])
     for number, (quarter, flip) in enumerate(orientations):

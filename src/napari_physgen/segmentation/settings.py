@@ -31,7 +31,7 @@ class SegmentationSettings(Settings):
         le=128,
     )
     steps: int = setting(
-        800, title="Training steps", description="Batches of synthetic crops.", ge=1, le=100_000
+        500, title="Training steps", description="Batches of synthetic crops.", ge=1, le=100_000
     )
     crop: int = setting(
         160,
@@ -136,18 +136,18 @@ class LabourFreeSettings(Settings):
         le=5000,
     )
     translation_steps: int = setting(
-        1200,
+        800,
         title="Translation steps",
         description="Training steps of the translation.",
         ge=1,
         le=200_000,
     )
     training_steps: int = setting(
-        800, title="Training steps", description="Training steps of the segmentation.", ge=1,
+        500, title="Training steps", description="Training steps of the segmentation.", ge=1,
         le=100_000,
     )  # fmt: skip
     self_training: int = setting(
-        300,
+        200,
         title="Self-training steps",
         description="Further steps on your own images without labels; 0: none.",
         ge=0,

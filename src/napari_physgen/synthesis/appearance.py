@@ -282,7 +282,7 @@ def _sample(texture: Texture, rest: Real, phase: Mask) -> Real:
 
 def _shifted(sample: Real, shape: tuple[int, int], random: np.random.Generator) -> Real:
     """Return a mirrored sample from a random place on, continued by its mirror image."""
-    turned = np.flip(sample, [axis for axis in (0, 1) if random.random() < 0.5])
+    turned = np.flip(sample, tuple(axis for axis in (0, 1) if random.random() < 0.5))
     missing = [(0, max(n - m, 0)) for n, m in zip(shape, turned.shape, strict=True)]
     turned = np.pad(turned, missing, mode="symmetric")
     y, x = (int(random.integers(m - n + 1)) for n, m in zip(shape, turned.shape, strict=True))

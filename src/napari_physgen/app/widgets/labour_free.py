@@ -21,6 +21,7 @@ from napari_physgen.app.labour_free_jobs import (
     all_job,
     look_job,
     model_job,
+    once,
     stage_of,
     translation_job,
 )
@@ -38,7 +39,7 @@ from napari_physgen.errors import UserError
 from napari_physgen.segmentation.settings import LabourFreeSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -101,8 +102,9 @@ class LabourFree(JobPanel):
         )
         self.list.changed.connect(self._images_changed)
         self.line.changed.connect(self._project_changed)
-        self._project_changed()
         self._images_changed()
+        self.current.set(None, self.project.model())
+        self._refresh()
 
     # ---- what I have --------------------------------------------------------------------
 
@@ -163,6 +165,13 @@ class LabourFree(JobPanel):
         if folder:
             self.open_folder(Path(folder))
 
+    def take_settings(self, tool: str, values: Mapping[str, Any], origin: str) -> None:
+        """Show the settings of an earlier model, or of how it was applied."""
+        if tool == "segment":
+            self.applying.form.put(values)
+        else:
+            super().take_settings(tool, values, origin)
+
     def _images_changed(self) -> None:
         self.line.follow(self.described_images())
         self._describe()
@@ -185,8 +194,9 @@ class LabourFree(JobPanel):
         self.reading.setText(f"{count} {'image' if count == 1 else 'images'}{of}.{notes}")
 
     def _project_changed(self) -> None:
-        self.current.set(None, self.project.model())
-        self.model_bar.words.setText("")
+        path = self.project.model()
+        if path is not None:  # else go on with the model at hand: it may be meant for these images
+            self.current.set(None, path)
         self._refresh()
 
     def setting_changed(self, name: str) -> None:
@@ -211,6 +221,7 @@ class LabourFree(JobPanel):
         """Add the strip and what can be done with the model."""
         self.strip = Strip(STRIP)
         layout.insertWidget(layout.indexOf(self.curves_plot), self.strip)
+        layout.addWidget(self.applying.histogram)
         self.model_bar = ModelBar(self)
         layout.addWidget(self.model_bar)
         self.fidelity = FidelitySection(self)
@@ -266,7 +277,7 @@ class LabourFree(JobPanel):
     def use(self, model: SegmentationModel, path: Path) -> None:
         """Work with a model from now on."""
         self.current.set(model, path)
-        self.model_bar.words.setText("")
+        self._refresh()
 
     # ---- the frame ----------------------------------------------------------------------
 
@@ -274,6 +285,18 @@ class LabourFree(JobPanel):
         """Run a task and show which step it is."""
         self._doing, self._place = doing, place or Place()
         self.launch(task)
+
+    def do(self, message: str, work: Callable[[], object], words: str) -> None:
+        """Do one thing in the worker and say so at the end."""
+
+        def done(_: object, record: Record | None) -> str:
+            return words
+
+        def job() -> Job[bool]:
+            return once(message, lambda: work() is None or True)
+
+        task = Task(job, blank("file", 1.0), self.settings(), done, tunable=False)
+        self.begin(task, "file")
 
     def launch(self, task: Task) -> None:
         """Run a task in the worker."""
@@ -311,6 +334,8 @@ class LabourFree(JobPanel):
         rows = {**self.steps.rows, "apply": self.applying.row}
         if rows[stage].state == "running":
             return
+        if stage not in ("apply", self._doing):  # another loss, of another size
+            self.curves_plot.clear()
         self._describe()  # the notes are there now
         self.steps.refresh(stage)
         self.applying.row.tell("running" if stage == "apply" else "open")
