@@ -147,7 +147,7 @@ class Bench:
         translation = None
         if row in TRANSLATED:
             translation = self.translation(0.0 if row == "cyclegan" else 1.0)
-        return training_set(self.look, translation, self.seed)
+        return run(training_set(self.look, translation, self.seed))
 
     def translation(self, consistency: float):
         if consistency not in self._translations:

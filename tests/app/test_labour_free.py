@@ -1,4 +1,4 @@
-"""The labour-free panel: from ticked images to labels, step by step or at one go, and back later."""
+"""The labour-free panel: from ticked images to labels, in steps or at one go, and back later."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class FakeLab:
         from napari_physgen.segmentation import LookAlike
 
         picture = images[0][:64, :64]
+        strip = [Output("simulated", picture), Output("real", images[0])]
         for step in range(self.steps):
             time.sleep(self.pause)
-            strip = [Output("simulated", picture), Output("real", images[0])]
             command = yield Progress(step, self.steps, "rendering", preview=lambda: strip)
             if isinstance(command, Stop):
                 raise UserError("Stopped before the first look-alike; nothing was changed.")
@@ -73,9 +73,9 @@ class FakeLab:
 
         self.real = real
         labels = (real[0] > real[0].mean()).astype(np.uint8)
+        shown = [Output("labels", labels, kind="labels", display={"opacity": 0.4})]
         for step in range(self.steps):
             time.sleep(self.pause)
-            shown = [Output("labels", labels, kind="labels", display={"opacity": 0.4})]
             stopped = yield Progress(
                 step,
                 self.steps,
@@ -106,7 +106,7 @@ class FakeTranslation:
 
     def outputs(self):
         names = "simulated", "translated", "real"
-        return [Output(name, np.random.rand(32, 32)) for name in names]
+        return [Output(name, micrograph(3, 32)) for name in names]
 
     def translate(self, images, masks=None, seed=0):
         return [image.copy() for image in images]
@@ -327,13 +327,33 @@ def test_the_last_project_is_there_without_any_image_open(panel, make_panel, vie
     assert again.current.there
 
 
+def test_the_images_of_a_project_are_opened_again(panel, make_panel, viewer, tmp_path):
+    folder = tmp_path / "creep"
+    folder.mkdir()
+    for number in range(3):
+        Image.fromarray(micrograph(number)).save(folder / f"{number}.png")
+    viewer.layers.clear()
+    panel.open_folder(folder)
+    panel.wait()
+    assert panel.again_button.isHidden()
+    trained(panel)
+    viewer.layers.clear()
+    again = make_panel()
+    assert not again.again_button.isHidden()
+    again.reopen()
+    again.wait()
+    assert names(again) == ["creep"]
+    assert again.again_button.isHidden()
+    assert states(again)[:3] == ["done", "left out", "done"]
+
+
 def test_other_settings_and_other_images_make_a_step_old(panel, viewer):
     trained(panel)
     panel.fill({"training_steps": 7})
     assert states(panel)[:3] == ["done", "left out", "old"]
     panel.fill({"particles": "dark"})
     assert states(panel)[:3] == ["old", "left out", "old"]
-    panel.fill({"training_steps": 800, "particles": "auto"})
+    panel.fill({"training_steps": LabourFreeSettings().training_steps, "particles": "auto"})
     assert states(panel)[:3] == ["done", "left out", "done"]
     viewer.add_image(micrograph(5), name="second", **place())
     assert states(panel)[:3] == ["old", "left out", "old"]
@@ -436,7 +456,7 @@ def test_the_bar_of_run_all_runs_once_from_start_to_end(panel):
     seen = []
     assert run(portion(inner(), 0.2, 0.7), lambda p: seen.append(p.step)) == "end"
     assert seen == [200, 300, 400, 500, 600]
-    stages = ["trial 1 of at most 2", "translation", "getting used to your images", "labelling"]
+    stages = ["trial 1 of at most 2", "translation", "translating the look-alikes", "labelling"]
     assert [stage_of(s) for s in stages] == ["look", "translation", "model", "apply"]
 
 

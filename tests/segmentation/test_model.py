@@ -97,7 +97,6 @@ def test_another_kind_of_model_is_refused(path: Path, tmp_path: Path) -> None:
         load_translation(path)
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="ends in an error of torch")
 def test_weights_that_do_not_fit_are_refused(trained: SegmentationModel, tmp_path: Path) -> None:
     """As of a file of a version with other networks."""
     state = trained.net.state_dict()

@@ -198,7 +198,6 @@ def test_bad_input_is_named(trained: SegmentationModel, image: np.ndarray, sente
 @pytest.mark.parametrize(
     ("shape", "pixel_size"), [((12, 64), None), ((60, 60), 0.7)], ids=["few pixels", "resampled"]
 )
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="ends in an error of torch")
 def test_too_small_an_image_is_refused(
     trained: SegmentationModel, shape: tuple[int, int], pixel_size: float | None
 ) -> None:

@@ -18,10 +18,10 @@ from napari_physgen.segmentation import (
     predict,
     train,
 )
-from napari_physgen.segmentation.model import LEVELS, Design
-from napari_physgen.segmentation.pairs import Batch, Pairs
 from napari_physgen.segmentation.learning import calibrate_norms
 from napari_physgen.segmentation.learning import weighted_loss as _loss
+from napari_physgen.segmentation.model import LEVELS, Design
+from napari_physgen.segmentation.pairs import Batch, Pairs
 from napari_physgen.segmentation.train import fine_tuned
 
 CPU = torch.device("cpu")
@@ -206,18 +206,14 @@ def test_stop_at_once_gives_an_untrained_model(
     assert run(predict(model, images[0], QUICKLY)).labels.shape == images[0].shape
 
 
-@pytest.mark.parametrize(
-    "steps", [1, 2, 3, pytest.param(4, marks=pytest.mark.xfail(raises=ZeroDivisionError)), 5]
-)
+@pytest.mark.parametrize("steps", [1, 2, 4, 5])
 def test_any_number_of_steps_will_do(
     images: list[np.ndarray], masks: list[np.ndarray], tiny: SegmentationSettings, steps: int
 ) -> None:
-    """The one-cycle schedule divides by 0.2 (steps + 1) - 1."""
     model = run(train(images[:1], masks[:1], shorter(tiny, steps=steps, crop=32, batch=1)))
     assert model.metrics["steps"] == steps
 
 
-@pytest.mark.xfail(raises=(RuntimeError, ValueError), reason="crops may be too small to be halved")
 def test_the_smallest_crop_that_settings_allow_will_do(
     images: list[np.ndarray], masks: list[np.ndarray], tiny: SegmentationSettings
 ) -> None:
@@ -350,7 +346,6 @@ def test_fine_tuning_may_know_one_class_only(
     assert run(train([images[0]], [matrix], how, start=trained)).classes == trained.classes
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="ends in an error of torch")
 def test_a_model_of_planes_does_not_go_on_with_volumes(
     trained: SegmentationModel, tiny: SegmentationSettings
 ) -> None:

@@ -131,7 +131,6 @@ def test_shading_is_slow_and_up_to_its_amount(look: Appearance) -> None:
     assert np.median(steps) < 0.15
 
 
-@pytest.mark.xfail(strict=True, reason="long waves are normalised with their mean left in")
 def test_shading_does_not_change_the_mean_brightness_by_more_than_its_amount(
     look: Appearance,
 ) -> None:

@@ -157,7 +157,7 @@ def apply_to_folder(
     failed: list[tuple[str, str]] = []
     for number, path in enumerate(paths):
         try:
-            job = label(model, _read(path), settings, False)
+            job = label(model, read_subject(path), settings, False)
             found = yield from _stoppable(job, number, len(paths))
             if found is None:
                 break
@@ -231,7 +231,7 @@ def _grey(plane: NDArray[Any], dimensions: int) -> NDArray[Any]:
         return plane
     from skimage.color import rgb2gray
 
-    return np.asarray(rgb2gray(plane[..., :3]))  # type: ignore[no-untyped-call]
+    return np.asarray(rgb2gray(plane[..., :3]))
 
 
 def _predicted(
@@ -342,7 +342,8 @@ def _nth_progress(progress: Progress, number: int, count: int) -> Progress:
     )
 
 
-def _read(path: Path) -> Subject:
+def read_subject(path: Path) -> Subject:
+    """Read a picture or a stack; raises UserError."""
     from napari_physgen.io import read_picture, read_stack
 
     if path.suffix.lower() in READ[:3] and (stack := read_stack(path)).axes[-1] != "rgb":

@@ -130,6 +130,11 @@ class Micrographs:
         return [[layer.name, list(whole(layer).shape)] for layer in self.layers]
 
     @property
+    def files(self) -> list[list[str]]:
+        """The files that each layer came from, as far as it knows."""
+        return [_files(layer) for layer in self.layers]
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was done to the images; empty before they were looked at."""
         return self._prepared.notes if self._prepared else ()
@@ -149,6 +154,11 @@ class Micrographs:
             self.place.zoom, self.place.corner = ready.zooms[0], (top, left)
             self._prepared = ready
         return self._prepared
+
+
+def _files(layer: Layer) -> list[str]:
+    path = layer.source.path
+    return list(layer.metadata.get("files", [str(path)] if path else []))
 
 
 def _name(layer: Layer, index: tuple[int, ...]) -> str:

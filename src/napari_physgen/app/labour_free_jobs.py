@@ -157,7 +157,8 @@ def stage_of(message: str) -> str:
         return "apply"
     if message.startswith("translation"):
         return "translation"
-    return "model" if message.startswith(("learning", "getting used")) else "look"
+    training = "learning", "getting used", "translating"
+    return "model" if message.startswith(training) else "look"
 
 
 def fidelity_job(images: Micrographs, folder: Path, translated: bool) -> Job[Fidelity]:

@@ -64,9 +64,18 @@ class Project:
         there = [path for path in paths if path.is_file()]
         return max(there, key=lambda path: path.stat().st_mtime_ns) if there else None
 
-    def begin(self, images: Sequence[Sequence[Any]]) -> None:
-        """Keep which images are worked on."""
-        self._write(self._notes() | {"images": [list(image) for image in images]})
+    @property
+    def files(self) -> list[tuple[str, list[Path]]]:
+        """Name and files of each layer of images, those whose files are all there."""
+        notes = self._notes()
+        layers = zip(notes["images"], notes.get("files", []), strict=False)
+        known = [(str(name), [Path(path) for path in paths]) for (name, _), paths in layers]
+        return [(name, p) for name, p in known if p and all(path.is_file() for path in p)]
+
+    def begin(self, images: Sequence[Sequence[Any]], files: Sequence[Sequence[str]]) -> None:
+        """Keep which images are worked on, and their files."""
+        own = {"images": [list(image) for image in images], "files": [list(f) for f in files]}
+        self._write(self._notes() | own)
 
     def note(
         self,

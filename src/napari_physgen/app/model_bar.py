@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_physgen.app.widgets.labour_free import LabourFree
-    from napari_physgen.backend import Job
     from napari_physgen.provenance import Record
     from napari_physgen.segmentation import SegmentationModel
 

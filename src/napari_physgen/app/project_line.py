@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from qtpy.QtGui import QResizeEvent
 
+    from napari_physgen.app.labour_free_images import Micrographs
+
 
 class ProjectLine(QWidget):
     """Shows the project and asks for another one.
@@ -66,9 +68,9 @@ class ProjectLine(QWidget):
         self._chosen = True
         self._open(folder)
 
-    def begin(self, images: Sequence[Sequence[Any]]) -> None:
+    def begin(self, images: Micrographs) -> None:
         """Keep in mind that this project is worked on, with these images."""
-        self.project.begin(images)
+        self.project.begin(images.described, images.files)
         remember_folder(self.project.folder)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:

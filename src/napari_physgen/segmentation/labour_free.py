@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 LOOK, TRANSLATION, MODEL = "look.npz", "translation.safetensors", "model.safetensors"
+STOPPED = "stopped early"  # the key of a step that is of use, but not done
 _SHARES = {"look": 0.2, "translation": 0.5, "model": 0.3}  # of the time
 _TILE = 128  # px, in which translated pictures are checked against their masks
 _WORST = 0.15  # of these tiles are left out of the training
@@ -101,7 +102,8 @@ def look_step(prepared: Prepared, settings: LabourFreeSettings, store: Store) ->
     if known is not None:
         return known
     look = yield from look_alike(prepared.images, settings)
-    store.write(LOOK, key, look.save)
+    whole = len(look.pictures) == settings.pictures
+    store.write(LOOK, key if whole else STOPPED, look.save)
     return look
 
 
@@ -126,7 +128,8 @@ def translation_step(
     model = yield from train_translation(
         look.pictures, list(prepared.images), how, masks=look.masks
     )
-    store.write(TRANSLATION, key, model.save)
+    whole = model.metrics["steps"] >= settings.translation_steps
+    store.write(TRANSLATION, key if whole else STOPPED, model.save)
     return model
 
 
@@ -138,12 +141,12 @@ def model_step(
     store: Store,
 ) -> Job[SegmentationModel]:
     """Train the segmentation, or read it from the store."""
-    names = tuple(LabourFreeSettings.model_fields)
+    names = tuple(name for name in LabourFreeSettings.model_fields if name != "device")
     key = _key(prepared, settings, names) + _look_key(look)
     known = store.read(MODEL, key, load)
     if known is not None:
         return known
-    pictures, masks = training_set(look, translation, settings.seed)
+    pictures, masks = yield from training_set(look, translation, settings.seed)
     how = SegmentationSettings(
         steps=settings.training_steps,
         self_training=settings.self_training,
@@ -162,14 +165,16 @@ def model_step(
     )
     words = f"{model.summary} {look.summary} {' '.join(prepared.notes)}".strip()
     model = model.with_summary(words)
-    store.write(MODEL, key, model.save)
+    whole = model.metrics["steps"] >= settings.training_steps
+    whole &= model.metrics.get("self_training_steps", 0) >= settings.self_training
+    store.write(MODEL, key if whole else STOPPED, model.save)
     return model
 
 
 def training_set(
     look: LookAlike, translation: TranslationModel | None, seed: int = 0
-) -> tuple[list[NDArray[np.float32]], list[NDArray[np.int64]]]:
-    """Return pictures and masks to train on: rendered ones and, where there are any, translated.
+) -> Job[tuple[list[NDArray[np.float32]], list[NDArray[np.int64]]]]:
+    """Collect pictures and masks to train on: rendered ones and, if there are any, translated.
 
     Tiles whose mask cannot be read off the translated picture are marked as unknown (-1).
     """
@@ -177,7 +182,10 @@ def training_set(
     masks = [np.asarray(mask, np.int64) for mask in look.masks]
     if translation is None:
         return pictures, masks
-    translated = translation.translate(look.pictures, look.masks, seed=seed)
+    translated = []
+    for number, (picture, mask) in enumerate(zip(look.pictures, look.masks, strict=True)):
+        yield Progress(number, len(pictures), "translating the look-alikes")
+        translated += translation.translate([picture], [mask], seed=seed + number)
     return pictures + translated, masks + _audited(translation, translated, masks)
 
 
@@ -194,6 +202,8 @@ def _audited(
         for y in range(0, mask.shape[0] - _TILE + 1, _TILE)
         for x in range(0, mask.shape[1] - _TILE + 1, _TILE)
     ]
+    if not windows:
+        return marked
     tiles = [pictures[number][window] for number, window in windows]
     agreement = translation.agreement(tiles, [masks[n][window] for n, window in windows])
     for (number, window), value in zip(windows, agreement, strict=True):

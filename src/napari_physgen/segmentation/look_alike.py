@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,7 @@ class LookAlike:
                     )
                     for name in ("pictures", "masks", "phases")
                 }
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise UserError(f"{path.name} is damaged: delete it and run the step again.") from error
         simulation = PhaseFieldSettings.parse(words.pop("simulation"))
         return cls(

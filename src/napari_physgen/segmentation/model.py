@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,6 @@ from napari_physgen.errors import UserError
 from napari_physgen.outputs import Output
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import nn
 
 KIND = "segmentation"
@@ -139,9 +138,13 @@ def load(path: str | Path) -> SegmentationModel:
     state, header = load_model(path)
     if header.get("kind") != KIND:
         raise UserError(f"{path} is no segmentation model: choose one saved by Train or Run all.")
-    design = Design(**header["design"])
-    net = design.build()
-    net.load_state_dict(state)
+    try:
+        design = Design(**header["design"])
+        net = design.build()
+        net.load_state_dict(state)
+    except (RuntimeError, TypeError, KeyError) as error:
+        name = Path(path).name
+        raise UserError(f"{name} is a model of another version: train it again.") from error
     net.eval()
     return SegmentationModel(
         net=net,

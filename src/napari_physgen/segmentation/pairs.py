@@ -102,12 +102,13 @@ def boundary_weights(mask: Labels, weight: float) -> Real:
     """Return 1 + weight at boundaries between classes, fading to 1; 0 where nothing is known."""
     edge = np.zeros(mask.shape, bool)
     for axis in range(mask.ndim):
-        step = np.diff(mask, axis=axis) != 0
         before = [slice(None)] * mask.ndim
         after = list(before)
         before[axis], after[axis] = slice(None, -1), slice(1, None)
-        edge[tuple(before)] |= step
-        edge[tuple(after)] |= step
+        one, other = tuple(before), tuple(after)
+        step = (mask[one] != mask[other]) & (mask[one] >= 0) & (mask[other] >= 0)
+        edge[one] |= step
+        edge[other] |= step
     far = scipy.ndimage.distance_transform_edt(~edge) if edge.any() else np.full(mask.shape, np.inf)
     weights = 1 + weight * np.exp(-0.5 * (far / _BOUNDARY) ** 2)
     return np.where(mask < 0, 0, weights).astype(np.float32)

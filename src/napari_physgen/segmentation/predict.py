@@ -202,6 +202,13 @@ def _probabilities(
     picture = torch.from_numpy(np.asarray(plane, np.float32))[None, None]
     if zoom != 1:
         picture = _resampled(picture, [max(round(n * zoom), 1) for n in whole])
+    least = 2 * int(model.net.multiple)  # type: ignore[arg-type]
+    if min(picture.shape[2:]) < least:
+        sizes = " x ".join(str(n) for n in picture.shape[2:])
+        raise UserError(
+            f"The image is too small ({sizes} px at the scale of the model): at least {least} px "
+            "are needed along every axis."
+        )
     picture = torch.from_numpy(normalised(picture[0, 0].numpy()))[None, None]
     orientations = _ORIENTATIONS if settings.flips else _ORIENTATIONS[:1]
     total = torch.zeros(len(model.classes), *picture.shape[2:])

@@ -39,7 +39,7 @@ class SegmentationSettings(Settings):
         description="Size of the training crops.",
         unit="px",
         advanced=True,
-        ge=16,
+        ge=32,
         le=1024,
     )
     batch: int = setting(

@@ -153,6 +153,9 @@ def _checked(
             f"There are {len(images)} images and {len(masks)} masks: give one mask per image."
         )
     dimensions = 3 if settings.volumes else 2
+    if start and start.design.dimensions != dimensions:
+        kinds = ("planes", "volumes") if dimensions == 3 else ("volumes", "planes")
+        raise UserError(f"The model to go on with is one of {kinds[0]}, not of {kinds[1]}.")
     targets = []
     for number, (image, mask) in enumerate(zip(images, masks, strict=True), 1):
         if np.shape(image) != np.shape(mask):

@@ -137,7 +137,7 @@ def _shading(shape: tuple[int, ...], amount: float, random: np.random.Generator)
     step = max(1, int(sigma / 4))
     coarse = random.standard_normal([n // step + 2 for n in shape])
     smooth = scipy.ndimage.gaussian_filter(coarse, sigma / step, mode="wrap")
-    smooth /= max(float(smooth.std()), 1e-9)
+    smooth = (smooth - smooth.mean()) / max(float(smooth.std()), 1e-9)
     whole = scipy.ndimage.zoom(smooth, [n / m for n, m in zip(shape, coarse.shape, strict=True)])
     return np.asarray(random.uniform(0, amount) * whole[: shape[0], : shape[1]], np.float32)
 

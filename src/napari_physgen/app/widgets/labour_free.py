@@ -27,7 +27,14 @@ from napari_physgen.app.labour_free_jobs import (
 )
 from napari_physgen.app.labour_free_project import FILES, Project
 from napari_physgen.app.model_bar import ModelBar
-from napari_physgen.app.picture_folder import Opened, add_folder, read_folder
+from napari_physgen.app.picture_folder import (
+    Again,
+    Opened,
+    add_again,
+    add_folder,
+    read_again,
+    read_folder,
+)
 from napari_physgen.app.preferences import output_folder
 from napari_physgen.app.project_line import ProjectLine
 from napari_physgen.app.results import warm_up
@@ -131,6 +138,10 @@ class LabourFree(JobPanel):
         layout.addWidget(self.list)
         self.line = ProjectLine()
         layout.addWidget(self.line)
+        self.again_button = self.starter(
+            "Open its images again", self.reopen, "Open the images that its steps were made from."
+        )
+        layout.addWidget(self.again_button)
 
     @property
     def project(self) -> Project:
@@ -158,6 +169,18 @@ class LabourFree(JobPanel):
 
         source = blank(folder.name, 1.0)
         job = Task(lambda: read_folder(folder), source, self.settings(), done, tunable=False)
+        self.begin(job, "open")
+
+    def reopen(self) -> None:
+        """Open the images of the project again."""
+        files = self.project.files
+
+        def done(found: list[Again], record: Record | None) -> str:
+            self.list.tick(*add_again(self.viewer, found))
+            return ""
+
+        source = blank("images", 1.0)
+        job = Task(lambda: read_again(files), source, self.settings(), done, tunable=False)
         self.begin(job, "open")
 
     def _ask_folder(self) -> None:
@@ -259,7 +282,7 @@ class LabourFree(JobPanel):
         def done(made: Made, record: Record | None) -> str:
             return self._made(made, images, settings)
 
-        self.line.begin(images.described)
+        self.line.begin(images)
         if doing != "model":
             self.strip.clear()
         task = Task(job, images.layers[0], settings, done, tunable=False)
@@ -332,7 +355,9 @@ class LabourFree(JobPanel):
     def _follow(self, stage: str) -> None:
         """Mark the step that is being done, and the one that has just ended."""
         rows = {**self.steps.rows, "apply": self.applying.row}
-        if rows[stage].state == "running":
+        order = list(rows)
+        later = order[order.index(stage) :]  # no way back
+        if any(rows[step].state == "running" for step in later):
             return
         if stage not in ("apply", self._doing):  # another loss, of another size
             self.curves_plot.clear()
@@ -361,6 +386,7 @@ class LabourFree(JobPanel):
         super().lock(running)
         self.list.setEnabled(not running)
         self.line.button.setEnabled(not running)
+        self.again_button.setVisible(not self.list.layers and bool(self.project.files))
         for part in (
             self.steps,
             self.applying,
