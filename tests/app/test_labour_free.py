@@ -6,7 +6,7 @@ import importlib
 import json
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -36,6 +36,7 @@ class FakeLab:
 
     pause: float = 0.0
     steps: int = 4
+    spared: int = 0  # look-alikes that a stop keeps
     done: list[str] = field(default_factory=list)
     real: Any = None
 
@@ -44,14 +45,17 @@ class FakeLab:
 
         picture = images[0][:64, :64]
         strip = [Output("simulated", picture), Output("real", images[0])]
+        count = settings.pictures
         for step in range(self.steps):
             time.sleep(self.pause)
             command = yield Progress(step, self.steps, "rendering", preview=lambda: strip)
-            if isinstance(command, Stop):
+            if isinstance(command, Stop) and not self.spared:
                 raise UserError("Stopped before the first look-alike; nothing was changed.")
+            if isinstance(command, Stop):
+                count = self.spared
+                break
         self.done.append("look")
         mask = (picture > picture.mean()).astype(np.uint8)
-        count = settings.pictures
         return LookAlike(
             (picture,) * count,
             (mask,) * count,
@@ -87,6 +91,7 @@ class FakeLab:
                 break
         self.done.append("model")
         design = Design(2, 4)
+        whole = {"steps": settings.steps, "self_training_steps": settings.self_training}
         net = design.build().eval()
         return SegmentationModel(
             net,
@@ -96,6 +101,7 @@ class FakeLab:
             about.get("length"),
             settings.model_dump(mode="json"),
             summary=f"Trained {step + 1} steps.",
+            metrics=whole if step + 1 == self.steps else {"steps": 1.0},
         )
 
 
@@ -103,6 +109,7 @@ class FakeTranslation:
     """A translation that changes nothing."""
 
     summary = "A translation."
+    metrics: ClassVar[dict[str, float]] = {"steps": 1e9}
 
     def outputs(self):
         names = "simulated", "translated", "real"
@@ -152,6 +159,10 @@ def place(lead=0):
 def make_panel(viewer, qtbot, lab, monkeypatch):
     errors: list[str] = []
     monkeypatch.setattr("napari.utils.notifications.show_error", errors.append)
+    monkeypatch.setattr(
+        "napari.utils.notifications.notification_manager.receive_error",
+        lambda kind, error, trace: errors.append(repr(error)),
+    )
     monkeypatch.setattr("napari_physgen.app.widgets.labour_free.warm_up", lambda: None)
     monkeypatch.setattr("napari_physgen.app.apply_section.warm_up", lambda: None)
     made = []
@@ -218,10 +229,10 @@ def test_ticked_layers_and_the_planes_of_stacks_are_the_images(panel, viewer):
     assert [layer.name for layer in panel.list.layers] == ["alloy", "series", "in colours"]
     assert panel.reading.text() == "4 images with pixels of 20 nm."
     panel.list.item(0).setCheckState(panel.list.item(0).checkState().__class__.Unchecked)
-    assert [picture.name for picture in panel.micrographs().pictures] == [
+    assert [picture.name for picture in panel.start.micrographs().pictures] == [
+        "in colours",
         "series 1",
         "series 2",
-        "in colours",
     ]
     viewer.layers.remove("series")
     assert panel.reading.text() == "1 image with pixels of 20 nm."
@@ -230,7 +241,7 @@ def test_ticked_layers_and_the_planes_of_stacks_are_the_images(panel, viewer):
 def test_a_long_stack_gives_no_more_images_than_are_useful(panel, viewer):
     viewer.layers.clear()
     viewer.add_image(np.zeros((200, 8, 8)), name="film")
-    pictures = panel.micrographs().pictures
+    pictures = panel.start.micrographs().pictures
     assert len(pictures) == 24
     assert (pictures[0].index, pictures[-1].index) == ((0,), (199,))
 
@@ -242,7 +253,7 @@ def test_a_folder_becomes_stacks_of_equal_pictures_and_names_the_project(panel, 
         Image.fromarray(micrograph(number)).save(folder / f"{number}.png")
     Image.fromarray(micrograph(7, 80)).save(folder / "other.png")
     (folder / "broken.png").write_bytes(b"no picture")
-    panel.open_folder(folder)
+    panel.start.open_folder(folder)
     panel.wait()
     assert names(panel) == ["alloy", "creep", "other"]
     assert panel.viewer.layers["creep"].data.shape == (3, SIDE, SIDE)
@@ -333,17 +344,17 @@ def test_the_images_of_a_project_are_opened_again(panel, make_panel, viewer, tmp
     for number in range(3):
         Image.fromarray(micrograph(number)).save(folder / f"{number}.png")
     viewer.layers.clear()
-    panel.open_folder(folder)
+    panel.start.open_folder(folder)
     panel.wait()
-    assert panel.again_button.isHidden()
+    assert panel.start.again_button.isHidden()
     trained(panel)
     viewer.layers.clear()
     again = make_panel()
-    assert not again.again_button.isHidden()
-    again.reopen()
+    assert not again.start.again_button.isHidden()
+    again.start.reopen()
     again.wait()
     assert names(again) == ["creep"]
-    assert again.again_button.isHidden()
+    assert again.start.again_button.isHidden()
     assert states(again)[:3] == ["done", "left out", "done"]
 
 
@@ -406,11 +417,38 @@ def test_live_pictures_are_in_the_strip_and_live_labels_on_the_image(panel, lab,
     assert names(panel) == ["alloy"]
 
 
+def test_no_other_image_covers_the_live_labels(panel, lab, qtbot, viewer):
+    viewer.add_image(micrograph(1), name="on top", **place())
+    panel.run_step("look")
+    panel.wait()
+    lab.steps, lab.pause = 400, 0.005
+    panel.run_step("model")
+    qtbot.waitUntil(lambda: panel.live.layer is not None, timeout=10000)
+    assert [layer.name for layer in viewer.layers if layer.visible] == [
+        "alloy",
+        "alloy labels (live)",
+    ]
+    panel.stop()
+    panel.wait()
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["alloy", "on top"]
+
+
+def test_the_order_of_the_layers_changes_no_step(panel, viewer, lab):
+    viewer.add_image(micrograph(1), name="another", **place())
+    trained(panel)
+    lab.done.clear()
+    viewer.layers.move(0, 2)
+    assert states(panel)[:3] == ["done", "left out", "done"]
+    panel.run_all()
+    panel.wait()
+    assert lab.done == []
+
+
 def test_live_labels_lie_where_the_prepared_image_lies(panel, lab, qtbot, viewer):
     """Resampled to coarser pixels by preparation: the labels are as large as the image."""
     viewer.layers.clear()
-    viewer.add_image(micrograph(0, 2 * SIDE), name="fine", **place())
-    viewer.add_image(micrograph(1), name="coarse", scale=(0.04, 0.04), units=("um", "um"))
+    viewer.add_image(micrograph(0, 2 * SIDE), name="a fine one", **place())
+    viewer.add_image(micrograph(1), name="b coarse", scale=(0.04, 0.04), units=("um", "um"))
     panel.run_step("look")
     panel.wait()
     lab.steps, lab.pause = 400, 0.005
@@ -432,7 +470,7 @@ def test_stop_during_the_training_keeps_the_model(panel, lab, qtbot):
     panel.wait()
     assert panel.errors == []
     assert panel.current.there
-    assert states(panel)[:3] == ["done", "left out", "done"]
+    assert states(panel)[:3] == ["done", "left out", "stopped"]
     assert panel.applying.row.words.text() == "Stopped before the first image was labelled."
 
 
@@ -445,6 +483,32 @@ def test_stop_before_the_first_look_alike_says_so_and_changes_nothing(panel, lab
     assert panel.errors == ["Stopped before the first look-alike; nothing was changed."]
     assert states(panel)[0] == "open"
     assert names(panel) == ["alloy"]
+
+
+def test_look_alikes_that_were_stopped_early_are_gone_on_with(panel, lab, qtbot):
+    lab.steps, lab.pause, lab.spared = 1000, 0.005, 2
+    panel.run_step("look")
+    qtbot.waitUntil(lambda: "rendering" in panel.message.text(), timeout=10000)
+    panel.stop()
+    panel.wait()
+    assert panel.errors == []
+    assert states(panel)[0] == "stopped"
+    assert panel.steps.rows["look"].words.text() == "stopped early: 2 look-alikes."
+    lab.steps, lab.pause = 4, 0
+    panel.run_step("model")
+    panel.wait()
+    assert lab.done == ["look", "model"]
+    panel.run_all()  # does it again, as a whole
+    panel.wait()
+    assert lab.done == ["look", "model", "look", "model"]
+    assert states(panel) == ["done", "left out", "done", "done"]
+
+
+def test_the_panel_knows_the_files_of_the_workflow():
+    core = importlib.import_module(CORE)
+    files = {"look": core.LOOK, "translation": core.TRANSLATION, "model": core.MODEL}
+    assert files == labour_free_project.FILES
+    assert core.STOPPED == labour_free_project.STOPPED
 
 
 def test_the_bar_of_run_all_runs_once_from_start_to_end(panel):
@@ -748,6 +812,16 @@ def test_a_folder_that_cannot_be_made_is_said(panel, tmp_path):
     panel.line.choose(tmp_path / "file" / "project")
     panel.attempt(panel.run_all)
     assert "cannot be made" in panel.errors[0]
+
+
+def test_the_sample_has_micrographs_and_a_hidden_truth():
+    from napari_physgen.app.sample_data import unlabelled
+
+    (images, meta, _), (truth, hidden, kind) = unlabelled()
+    assert images.shape == truth.shape == (3, 256, 256)
+    assert (kind, hidden["visible"]) == ("labels", False)
+    assert images[truth == 1].mean() < images[truth == 0].mean() - 30
+    assert meta["scale"] == hidden["scale"]
 
 
 @pytest.mark.gui

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -10,6 +12,7 @@ from drawn_particles import discs, micrograph
 
 from napari_physgen.backend import Progress, Stop, run
 from napari_physgen.errors import UserError
+from napari_physgen.metrics.microstructure import characteristic_length
 from napari_physgen.segmentation import PredictSettings, SegmentationModel, predict
 from napari_physgen.segmentation.model import Design
 from napari_physgen.segmentation.predict import entropy
@@ -269,3 +272,16 @@ def test_a_model_knows_nothing_of_drawn_squares_on_its_own_scale(
     mask = discs((160, 160), [30.0] * 3, seed=2)
     found = run(predict(trained, micrograph(mask), PLAIN)).labels > 0
     assert (found & mask).sum() / (found | mask).sum() > 0.8
+
+
+def test_a_structure_of_another_scale_is_said(trained: SegmentationModel) -> None:
+    image = micrograph(discs((128, 128), [8.0] * 20, 3), 3)
+    plain = replace(trained, pixel_size_nm=None, length=None)
+    usual = run(predict(plain, image, PLAIN))
+    assert usual.notes == ()
+    parts = characteristic_length(usual.labels > 0)
+    same = run(predict(replace(plain, length=parts), image, PLAIN))
+    assert same.notes == ()
+    fine = run(predict(replace(plain, length=4 * parts), image, PLAIN))
+    assert "4.0 times finer" in fine.notes[0]
+    assert fine.notes[0] in fine.summary

@@ -1,10 +1,8 @@
-"""Apply a model to layers and folders, plane by plane; all of it runs in the worker."""
+"""Apply a model to images and stacks, plane by plane; all of it runs in the worker."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +10,10 @@ import numpy as np
 from napari_physgen.app.inputs import axis_names, pixel_size_nm
 from napari_physgen.app.labour_free_images import whole
 from napari_physgen.backend.job import Progress, Stop
-from napari_physgen.errors import UserError
 from napari_physgen.outputs import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari.layers import Layer
     from numpy.typing import NDArray
@@ -25,9 +22,6 @@ if TYPE_CHECKING:
     from napari_physgen.provenance import Record
     from napari_physgen.segmentation import PredictSettings, SegmentationModel
     from napari_physgen.segmentation.predict import Prediction
-
-ENDING = "_labels.ome.tif"
-READ = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".npy", ".mrc")
 
 
 @dataclass(frozen=True)
@@ -87,29 +81,6 @@ class Labelled:
     unit: str = "px"
 
 
-@dataclass(frozen=True)
-class FolderReport:
-    """What became of the pictures of a folder.
-
-    Parameters
-    ----------
-    done : tuple of Path
-        Files written.
-    failed : tuple of (str, str)
-        Names of pictures that could not be labelled, and why.
-    """
-
-    done: tuple[Path, ...]
-    failed: tuple[tuple[str, str], ...]
-
-    @property
-    def summary(self) -> str:
-        """What happened, in words."""
-        words = f"{len(self.done)} pictures labelled, as NAME{ENDING} beside them."
-        why = " ".join(f"{name}: {reason}" for name, reason in self.failed)
-        return f"{words} Left out: {why}" if why else words
-
-
 def apply_all(
     model: SegmentationModel,
     subjects: Sequence[Subject],
@@ -129,58 +100,11 @@ def apply_all(
     done: list[Labelled] = []
     for number, subject in enumerate(subjects):
         job = label(model, subject, settings, sure)
-        found = yield from _stoppable(job, number, len(subjects))
+        found = yield from stoppable(job, number, len(subjects))
         if found is None:
             break
         done.append(found)
     return done
-
-
-def apply_to_folder(
-    load: Callable[[], SegmentationModel], folder: Path, settings: PredictSettings
-) -> Job[FolderReport]:
-    """Label the pictures of a folder into files beside them.
-
-    A picture that cannot be labelled is reported and the others go on. `Stop` ends after the
-    pictures that are finished.
-
-    Raises
-    ------
-    UserError
-        If the folder holds no pictures.
-    """
-    from napari_physgen.io import Image, write_ome_tiff
-
-    paths = pictures_in(folder)
-    model = load()
-    done: list[Path] = []
-    failed: list[tuple[str, str]] = []
-    for number, path in enumerate(paths):
-        try:
-            job = label(model, read_subject(path), settings, False)
-            found = yield from _stoppable(job, number, len(paths))
-            if found is None:
-                break
-            size = found.subject.pixel_size_nm
-            images = [Image.of(output, size, found.record) for output in found.outputs]
-            done.append(write_ome_tiff(path.with_name(stem(path) + ENDING), images))
-        except UserError as error:
-            failed.append((path.name, str(error)))
-    return FolderReport(tuple(done), tuple(failed))
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """Return the pictures of a folder, without labels made here; raises UserError for none."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in READ)
-    paths = [path for path in paths if not path.name.endswith(ENDING)]
-    if not paths:
-        raise UserError(f"There are no pictures in {folder}: choose a folder with micrographs.")
-    return paths
-
-
-def stem(path: Path) -> str:
-    """Return a file's name without its ending, also without ".ome.tif"."""
-    return re.sub(r"\.ome$", "", path.stem, flags=re.IGNORECASE)
 
 
 def label(
@@ -305,7 +229,7 @@ def _outputs(
     return outputs
 
 
-def _stoppable(job: Job[Labelled], number: int, count: int) -> Job[Labelled | None]:
+def stoppable(job: Job[Labelled], number: int, count: int) -> Job[Labelled | None]:
     """Run one of several; None at `Stop`."""
     command: Command | None = None
     try:
@@ -340,13 +264,3 @@ def _nth_progress(progress: Progress, number: int, count: int) -> Progress:
         step=number * progress.total + progress.step,
         total=count * progress.total,
     )
-
-
-def read_subject(path: Path) -> Subject:
-    """Read a picture or a stack; raises UserError."""
-    from napari_physgen.io import read_picture, read_stack
-
-    if path.suffix.lower() in READ[:3] and (stack := read_stack(path)).axes[-1] != "rgb":
-        return Subject(stem(path), stack.data, stack.axes, stack.pixel_size_nm)
-    data, size = read_picture(path)
-    return Subject(stem(path), data, ("y", "x"), size)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QVBoxLayout, QWidget
 
-from napari_physgen.app.apply_job import FolderReport, Labelled, Subject, apply_all, apply_to_folder
+from napari_physgen.app.apply_folder import FolderReport, apply_to_folder
+from napari_physgen.app.apply_job import Labelled, Subject, apply_all
 from napari_physgen.app.blank import blank
 from napari_physgen.app.choosers import LayerChooser
 from napari_physgen.app.fidelity_plots import SizeHistogram

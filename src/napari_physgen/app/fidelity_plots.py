@@ -88,7 +88,7 @@ class SizeHistogram(QWidget):
         if not sizes.size:
             return
         if self.plot is None:
-            self.plot = make_plot()
+            self.plot = make_plot("")
             self._layout.addWidget(self.plot)
             self.plot.setToolTip(
                 "<p>Equivalent diameters of the particles that the edge does not cut.</p>"
@@ -96,9 +96,8 @@ class SizeHistogram(QWidget):
         self.plot.clear()
         counts, edges = np.histogram(sizes, BINS, (0, float(sizes.max())))
         _bars(self.plot, edges, counts, COLOURS[0])
-        self.plot.setLabel("bottom", f"equivalent diameter, {unit}")
         self.plot.setTitle(
-            f"{sizes.size} whole particles, median {np.median(sizes):.4g} {unit}",
+            f"diameters, {unit}: {sizes.size}, median {np.median(sizes):.4g}",
             size="9pt",
             color=self.plot.getAxis("bottom").textPen().color(),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,7 @@ class FidelitySection(Section):
     def compare(self) -> None:
         """Compare the look-alikes of the project with the images."""
         panel = self.panel
-        images, project = panel.micrographs(), panel.project
+        images, project = panel.start.micrographs(), panel.project
         if not project.has("look"):
             raise UserError("There are no look-alikes yet: press Simulate or Run all first.")
         settings = panel.settings()
@@ -58,7 +59,9 @@ class FidelitySection(Section):
         def done(report: Fidelity, record: Record | None) -> str:
             self.report = report
             self.save_button.setEnabled(True)
-            self.words.setText(report.summary)
+            sentences = re.split(r"(?<=\.) (?=[A-Z])", report.summary)
+            self.words.setText(" ".join(sentences[:2]))
+            self.words.setToolTip(f"<p>{report.summary}</p>")
             self.plots.draw(report)
             return ""
 

@@ -109,8 +109,9 @@ class Micrographs:
             raise UserError(
                 "There are no images: open your micrographs and tick them in the list above."
             )
-        self.layers = tuple(layers)
-        self.pictures = [picture for layer in layers for picture in planes(layer, MOST)]
+        # Not in the order of the viewer, which nobody repeats in the next session.
+        self.layers = tuple(sorted(layers, key=lambda layer: layer.name))
+        self.pictures = [picture for layer in self.layers for picture in planes(layer, MOST)]
         self.place = Place()
         self._prepared: Prepared | None = None
 

@@ -12,7 +12,7 @@ from napari_physgen.errors import UserError
 from napari_physgen.outputs import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_physgen.app.labour_free_images import Micrographs
     from napari_physgen.backend import Command, Job
     from napari_physgen.segmentation import LabourFreeSettings, LookAlike, SegmentationModel
+    from napari_physgen.segmentation.prepare import Prepared
     from napari_physgen.synthesis.fidelity_results import Fidelity
 
 R = TypeVar("R")
@@ -55,7 +56,9 @@ def once(message: str, work: Callable[[], R]) -> Job[R]:
     return work()
 
 
-def look_job(images: Micrographs, settings: LabourFreeSettings, folder: Path) -> Job[Made]:
+def look_job(
+    images: Micrographs, settings: LabourFreeSettings, folder: Path, kept: Collection[str] = ()
+) -> Job[Made]:
     """Step 1: simulate and render look-alikes."""
     from napari_physgen.segmentation.labour_free import Store, look_step
 
@@ -66,38 +69,57 @@ def look_job(images: Micrographs, settings: LabourFreeSettings, folder: Path) ->
     return Made({"look": look.summary}, pictures)
 
 
-def translation_job(images: Micrographs, settings: LabourFreeSettings, folder: Path) -> Job[Made]:
-    """Step 2: learn to make look-alikes look real."""
-    from napari_physgen.segmentation.labour_free import Store, look_step, translation_step
+def translation_job(
+    images: Micrographs, settings: LabourFreeSettings, folder: Path, kept: Collection[str] = ()
+) -> Job[Made]:
+    """Step 2: learn to make look-alikes look real; `kept` are steps that were stopped early."""
+    from napari_physgen.segmentation.labour_free import Store, translation_step
 
     yield Progress(0, 1, "looking at the images")
-    prepared, store = images.prepared(), Store(folder)
-    look = yield from look_step(prepared, settings, store)
-    model = yield from translation_step(prepared, look, settings, store)
+    prepared = images.prepared()
+    look = yield from _look(prepared, settings, folder, kept)
+    model = yield from translation_step(prepared, look, settings, Store(folder))
     summaries = {"look": look.summary, "translation": model.summary}
     return Made(summaries, tuple(model.outputs()))
 
 
-def model_job(images: Micrographs, settings: LabourFreeSettings, folder: Path) -> Job[Made]:
-    """Step 3: train the network that labels."""
+def model_job(
+    images: Micrographs, settings: LabourFreeSettings, folder: Path, kept: Collection[str] = ()
+) -> Job[Made]:
+    """Step 3: train the network that labels; `kept` are steps that were stopped early."""
     from napari_physgen.segmentation.labour_free import (
+        TRANSLATION,
         Store,
-        look_step,
         model_step,
         translation_step,
     )
+    from napari_physgen.synthesis import load_translation
 
     yield Progress(0, 1, "looking at the images")
     prepared, store = images.prepared(), Store(folder)
-    look = yield from look_step(prepared, settings, store)
+    look = yield from _look(prepared, settings, folder, kept)
     translation = None
-    if settings.translation != "none":
+    if settings.translation != "none" and "translation" in kept:
+        translation = load_translation(folder / TRANSLATION)
+    elif settings.translation != "none":
         translation = yield from translation_step(prepared, look, settings, store)
     model = yield from model_step(prepared, look, translation, settings, store)
     summaries = {"look": look.summary, "model": own_words(model, look.summary)}
     if translation is not None:
         summaries["translation"] = translation.summary
     return Made(summaries, model=model)
+
+
+def _look(
+    prepared: Prepared, settings: LabourFreeSettings, folder: Path, kept: Collection[str]
+) -> Job[LookAlike]:
+    """Read the look-alikes, or make them if they belong to other images or settings."""
+    from napari_physgen.segmentation import LookAlike
+    from napari_physgen.segmentation.labour_free import LOOK, Store, look_step
+
+    if "look" in kept:
+        return LookAlike.load(folder / LOOK)
+    return (yield from look_step(prepared, settings, Store(folder)))
 
 
 def all_job(

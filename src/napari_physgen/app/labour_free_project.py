@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # As in segmentation.labour_free, which loads torch.
 FILES = {"look": "look.npz", "translation": "translation.safetensors", "model": "model.safetensors"}
+STOPPED = "stopped early"
 CORRECTED = "corrected.safetensors"
 # The settings that a step depends on; the model depends on all.
 _LOOK = {"classes", "particles", "look", "simulations", "trials", "pictures", "seed"}
@@ -41,6 +42,10 @@ class Project:
         """Whether a step is finished, with whatever settings."""
         known = _read(self.folder / "steps.json")
         return FILES[step] in known and (self.folder / FILES[step]).is_file()
+
+    def stopped(self, step: str) -> bool:
+        """Whether a step was ended before its time and kept as it was."""
+        return self.has(step) and _read(self.folder / "steps.json")[FILES[step]] == STOPPED
 
     def fits(self, step: str, values: Mapping[str, Any]) -> bool:
         """Whether a finished step was made with these settings, as far as it depends on them."""

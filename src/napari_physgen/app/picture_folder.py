@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_physgen.app.apply_job import pictures_in, read_subject
+from napari_physgen.app.apply_folder import pictures_in, read_subject
 from napari_physgen.backend.job import Progress, Stop
 from napari_physgen.errors import UserError
 

@@ -94,7 +94,7 @@ class ProjectLine(QWidget):
 
     def _show(self) -> None:
         path = str(self.project.folder)
-        width = max(self.label.width(), 60)
+        width = max(self.label.width() - 8, 60)  # the theme pads labels
         mode = Qt.TextElideMode.ElideLeft
         self.label.setText(self.label.fontMetrics().elidedText(path, mode, width))
         self.label.setToolTip(

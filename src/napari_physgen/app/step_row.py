@@ -12,11 +12,12 @@ from napari_physgen.app.words import Words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-State = Literal["open", "running", "done", "old", "left out"]
+State = Literal["open", "running", "done", "stopped", "old", "left out"]
 MARKS: dict[State, tuple[str, str]] = {
     "open": ("○", "not done yet"),
     "running": ("▶", "running"),
     "done": ("✓", "done"),
+    "stopped": ("✓", "stopped early and kept"),
     "old": ("↻", "done with other settings or images"),
     "left out": ("–", "not needed"),
 }
@@ -59,8 +60,12 @@ class StepRow(QWidget):
         mark, meaning = MARKS[state]
         self.mark.setText(mark)
         self.mark.setToolTip(f"<p>{meaning}</p>")
-        text = {"old": "with other settings or images: ", "left out": meaning}.get(state, "")
-        self.words.setText(text + shortened(words))
+        begins = {
+            "old": "with other settings or images: ",
+            "stopped": "stopped early: ",
+            "left out": meaning,
+        }
+        self.words.setText(begins.get(state, "") + shortened(words))
         self.words.setToolTip(f"<p>{words}</p>" if words else "")
 
 

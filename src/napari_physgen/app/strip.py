@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_physgen.outputs import Output
 
 SIDE = 94  # shown pixels
+CROP = 256  # pixels of the pictures, so that all of them have one scale
 
 
 class Strip(QWidget):
@@ -33,6 +34,7 @@ class Strip(QWidget):
     def __init__(self, titles: Mapping[str, str]) -> None:
         super().__init__()
         self.pictures: dict[str, QLabel] = {}
+        self._titles: dict[str, QLabel] = {}
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(2)
@@ -45,8 +47,8 @@ class Strip(QWidget):
             grid.addWidget(title, 0, column, Qt.AlignmentFlag.AlignHCenter)
             grid.addWidget(picture, 1, column, Qt.AlignmentFlag.AlignHCenter)
             grid.setColumnStretch(column, 1)
-            self.pictures[name] = picture
-        self.hide()
+            self.pictures[name], self._titles[name] = picture, title
+        self.clear()
 
     def show_pictures(self, outputs: Sequence[Output]) -> None:
         """Show outputs by name; an image of another name is a simulation on its way."""
@@ -56,12 +58,14 @@ class Strip(QWidget):
                 continue
             name = output.name if output.name in self.pictures else first
             self.pictures[name].setPixmap(_pixmap(output.data, self.devicePixelRatioF()))
+            self._titles[name].show()
             self.show()
 
     def clear(self) -> None:
         """Forget the pictures and hide."""
-        for label in self.pictures.values():
+        for name, label in self.pictures.items():
             label.setPixmap(QPixmap())
+            self._titles[name].hide()
         self.hide()
 
     def shown(self, name: str) -> bool:
@@ -71,7 +75,7 @@ class Strip(QWidget):
 
 def _pixmap(data: NDArray[Any], ratio: float) -> QPixmap:
     """Return the middle square of a picture in grey."""
-    side = min(data.shape)
+    side = min(*data.shape, CROP)
     top, left = ((n - side) // 2 for n in data.shape)
     square = np.asarray(data[top : top + side, left : left + side], np.float32)
     low, high = contrast(square)

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from napari_physgen.app.boxes import CalmComboBox
 from napari_physgen.app.labour_free_project import FILES
-from napari_physgen.app.step_row import StepRow
+from napari_physgen.app.step_row import State, StepRow
 from napari_physgen.segmentation.settings import labour_free_presets
 
 if TYPE_CHECKING:
@@ -95,19 +95,30 @@ class WorkflowSteps(QWidget):
         """Show the state of every step; `running` is the one that is being done."""
         panel = self.panel
         values = panel.form.values()
-        known = panel.project.images
-        same = not panel.list.layers or panel.described_images() == known
         for step, row in self.rows.items():
             if step == running:
                 row.tell("running")
             elif step == "translation" and values["translation"] == "none":
                 row.tell("left out")
             elif panel.project.has(step):
-                fits = same and panel.project.fits(step, values)
                 words = panel.project.summary(step) or "Done before."
-                row.tell("done" if fits else "old", words)
+                row.tell(self._state(step), words)
             else:
                 row.tell("open")
+
+    def kept(self) -> set[str]:
+        """Return the steps that were stopped early and are gone on with as they are."""
+        return {step for step in self.rows if self._state(step) == "stopped"}
+
+    def _state(self, step: str) -> State:
+        """Return the state of a step that is not running."""
+        panel = self.panel
+        if not panel.project.has(step):
+            return "open"
+        same = not panel.list.layers or panel.start.described() == panel.project.images
+        if not (same and panel.project.fits(step, panel.form.values())):
+            return "old"
+        return "stopped" if panel.project.stopped(step) else "done"
 
     def lock(self, running: bool) -> None:
         """Open the buttons of the steps whose step before is there."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +20,7 @@ import numpy as np
 from napari_physgen.backend import Command, Progress, Stop
 from napari_physgen.errors import UserError
 from napari_physgen.io.atomic import replacing
+from napari_physgen.provenance import Input, Record
 from napari_physgen.segmentation.look_alike import LookAlike, look_alike
 from napari_physgen.segmentation.model import SegmentationModel, load
 from napari_physgen.segmentation.prepare import Prepared, prepare
@@ -146,6 +149,7 @@ def model_step(
     known = store.read(MODEL, key, load)
     if known is not None:
         return known
+    began = time.perf_counter()
     pictures, masks = yield from training_set(look, translation, settings.seed)
     how = SegmentationSettings(
         steps=settings.training_steps,
@@ -164,7 +168,17 @@ def model_step(
         length=look.length,
     )
     words = f"{model.summary} {look.summary} {' '.join(prepared.notes)}".strip()
-    model = model.with_summary(words)
+    record = Record(
+        tool="labour-free",
+        settings=settings.model_dump(mode="json"),
+        seed=settings.seed,
+        inputs=tuple(
+            Input.of(f"image {number}", image) for number, image in enumerate(prepared.images, 1)
+        ),
+        device=model.device,
+        duration_s=round(time.perf_counter() - began, 3),
+    )
+    model = replace(model, summary=words, record=record.to_dict())
     whole = model.metrics["steps"] >= settings.training_steps
     whole &= model.metrics.get("self_training_steps", 0) >= settings.self_training
     store.write(MODEL, key if whole else STOPPED, model.save)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,8 @@ class SegmentationModel:
     metrics : mapping
     device : str
         Where it was trained.
+    record : mapping
+        The history of the model, of `provenance.Record`; empty if none was made.
     shown : tuple of Output
         What to show after training, such as the labels of the user's own images.
     """
@@ -97,6 +99,7 @@ class SegmentationModel:
     summary: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     device: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
     shown: tuple[Output, ...] = ()
 
     def outputs(self) -> list[Output]:
@@ -115,16 +118,13 @@ class SegmentationModel:
             "settings": dict(self.settings),
             "summary": self.summary,
             "metrics": {k: v for k, v in self.metrics.items() if np.isfinite(v)},
+            "record": dict(self.record),
             "normalisation": "each image: its 0.5 and 99.5 percentiles become 0 and 1",
         }
 
     def save(self, path: str | Path) -> None:
         """Write the model (safetensors); raises UserError where that cannot be done."""
         save_model(path, self.net.state_dict(), self.header())
-
-    def with_summary(self, summary: str, **metrics: float) -> SegmentationModel:
-        """Return the model with other words and further figures."""
-        return replace(self, summary=summary, metrics={**self.metrics, **metrics})
 
 
 def load(path: str | Path) -> SegmentationModel:
@@ -156,4 +156,5 @@ def load(path: str | Path) -> SegmentationModel:
         settings=header["settings"],
         summary=header["summary"],
         metrics=header["metrics"],
+        record=header.get("record", {}),
     )

@@ -22,6 +22,7 @@ from napari_physgen.backend import (
 )
 from napari_physgen.backend.tiles import tiles
 from napari_physgen.errors import UserError
+from napari_physgen.metrics.microstructure import characteristic_length
 from napari_physgen.outputs import Output
 from napari_physgen.segmentation.prepare import normalised, scale_of
 from napari_physgen.segmentation.settings import PredictSettings
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     Real = NDArray[np.float32]
 
+_ODD, _FEW = 3.0, 0.02  # ratio of lengths; share of a class, below which no length is measured
 _ORIENTATIONS = [(quarter, flip) for quarter in range(4) for flip in (False, True)]
 
 
@@ -162,6 +164,7 @@ def predict(
         labels = _without_small(labels, settings.smallest)
     if model.solid:
         labels = _filled(labels, dimensions)
+    notes += _odd_scale(labels, model.length, zoom)
     particles = _particles(labels, model, pixel_size_nm) if settings.particles else None
     fractions = np.bincount(labels.ravel(), minlength=len(model.classes)) / labels.size
     words = ", ".join(
@@ -292,6 +295,21 @@ def _filled(labels: NDArray[np.uint8], dimensions: int) -> NDArray[np.uint8]:
             )
             plane[holes] = plane[tuple(nearest)][holes]
     return planes.reshape(labels.shape)
+
+
+def _odd_scale(labels: NDArray[np.uint8], length: float | None, zoom: float) -> list[str]:
+    """Return a warning if the structure found is far coarser or finer than the one learned."""
+    plane = labels.reshape(-1, *labels.shape[-2:])[0] > 0
+    if length is None or not _FEW < plane.mean() < 1 - _FEW:
+        return []
+    ratio = characteristic_length(plane) * zoom / length
+    if 1 / _ODD < ratio < _ODD:
+        return []
+    finer, times = ("coarser", ratio) if ratio > 1 else ("finer", 1 / ratio)
+    return [
+        f"What was found is {times:.1f} times {finer} than what the model was trained on: check "
+        "the pixel size, or train a model for these images."
+    ]
 
 
 def _particles(

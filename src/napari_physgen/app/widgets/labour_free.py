@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QVBoxLayout
+from qtpy.QtWidgets import QVBoxLayout
 
 from napari_physgen.app.apply_section import ApplySection
 from napari_physgen.app.blank import blank
 from napari_physgen.app.correct_section import CorrectSection
 from napari_physgen.app.current_model import CurrentModel
 from napari_physgen.app.fidelity_section import FidelitySection
-from napari_physgen.app.image_list import ImageList
 from napari_physgen.app.job_panel import JobPanel, Task
-from napari_physgen.app.labour_free_images import Micrographs, Place, whole
+from napari_physgen.app.labour_free_images import Place
 from napari_physgen.app.labour_free_jobs import (
     Made,
     all_job,
@@ -26,23 +25,13 @@ from napari_physgen.app.labour_free_jobs import (
     translation_job,
 )
 from napari_physgen.app.labour_free_project import FILES, Project
+from napari_physgen.app.micrograph_section import MicrographSection
 from napari_physgen.app.model_bar import ModelBar
-from napari_physgen.app.picture_folder import (
-    Again,
-    Opened,
-    add_again,
-    add_folder,
-    read_again,
-    read_folder,
-)
-from napari_physgen.app.preferences import output_folder
-from napari_physgen.app.project_line import ProjectLine
 from napari_physgen.app.results import warm_up
 from napari_physgen.app.score_section import ScoreSection
 from napari_physgen.app.strip import Strip
 from napari_physgen.app.words import duration
 from napari_physgen.app.workflow_steps import WorkflowSteps
-from napari_physgen.errors import UserError
 from napari_physgen.segmentation.settings import LabourFreeSettings
 
 if TYPE_CHECKING:
@@ -51,6 +40,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
+    from napari_physgen.app.labour_free_images import Micrographs
     from napari_physgen.app.runner import Ended, Update
     from napari_physgen.backend import Job, Progress
     from napari_physgen.outputs import Output
@@ -63,10 +53,6 @@ STRIP = {
     "translated": "The same after the translation has learned from your images.",
     "real": "Part of one of your images.",
 }
-NONE_YET = (
-    "Open micrographs of one material: layers, a stack of pictures or a folder. Or try File > Open "
-    "Sample > napari-physgen."
-)
 
 
 class LabourFree(JobPanel):
@@ -99,9 +85,9 @@ class LabourFree(JobPanel):
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         self.current = CurrentModel()
-        self._images: Micrographs | None = None
         self._place = Place()
         self._doing = ""
+        self._covering: list[Layer] = []
         super().__init__(napari_viewer)
         self.curves_plot.setToolTip(
             "<p>First how far the simulations are from your images, then the loss of the networks: "
@@ -121,72 +107,14 @@ class LabourFree(JobPanel):
 
     def add_start(self, layout: QVBoxLayout) -> None:
         """Add the images and the project."""
-        self.list = ImageList(self.viewer, self.accepts)
-        self.list.setToolTip(
-            "<p>Tick the micrographs to learn from; the planes of a stack count as images. Five or "
-            "more of one material and magnification are best.</p>"
-        )
-        folder = self.starter(
-            "Open a folder...",
-            self._ask_folder,
-            "Open all pictures of a folder; those of the same size become one stack.",
-        )
-        line = QHBoxLayout()
-        line.addWidget(QLabel("<b>Images without labels</b>"), 1)
-        line.addWidget(folder)
-        layout.addLayout(line)
-        layout.addWidget(self.list)
-        self.line = ProjectLine()
-        layout.addWidget(self.line)
-        self.again_button = self.starter(
-            "Open its images again", self.reopen, "Open the images that its steps were made from."
-        )
-        layout.addWidget(self.again_button)
+        self.start = MicrographSection(self)
+        self.list, self.line = self.start.list, self.start.line
+        layout.addWidget(self.start)
 
     @property
     def project(self) -> Project:
         """Where the steps are kept."""
         return self.line.project
-
-    def micrographs(self) -> Micrographs:
-        """Return the ticked images; raises UserError."""
-        images = Micrographs(self.list.layers)
-        if self._images is None or self._images.key != images.key:
-            self._images = images
-        return self._images
-
-    def described_images(self) -> list[list[Any]]:
-        """Return names and shapes of the ticked layers."""
-        return [[layer.name, list(_shape(layer))] for layer in self.list.layers]
-
-    def open_folder(self, folder: Path) -> None:
-        """Open the pictures of a folder as layers."""
-
-        def done(opened: Opened, record: Record | None) -> str:
-            layers = add_folder(self.viewer, folder, opened)
-            self.list.tick(*layers)
-            return " ".join(f"Left out: {words}" for words in opened.failed)
-
-        source = blank(folder.name, 1.0)
-        job = Task(lambda: read_folder(folder), source, self.settings(), done, tunable=False)
-        self.begin(job, "open")
-
-    def reopen(self) -> None:
-        """Open the images of the project again."""
-        files = self.project.files
-
-        def done(found: list[Again], record: Record | None) -> str:
-            self.list.tick(*add_again(self.viewer, found))
-            return ""
-
-        source = blank("images", 1.0)
-        job = Task(lambda: read_again(files), source, self.settings(), done, tunable=False)
-        self.begin(job, "open")
-
-    def _ask_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Open a folder", str(output_folder()))
-        if folder:
-            self.open_folder(Path(folder))
 
     def take_settings(self, tool: str, values: Mapping[str, Any], origin: str) -> None:
         """Show the settings of an earlier model, or of how it was applied."""
@@ -196,25 +124,13 @@ class LabourFree(JobPanel):
             super().take_settings(tool, values, origin)
 
     def _images_changed(self) -> None:
-        self.line.follow(self.described_images())
+        self.line.follow(self.start.described())
         self._describe()
         self._refresh()
 
     def _describe(self) -> None:
         """Say what the images are and what was done to them."""
-        if not self.list.layers:
-            self.reading.setText(NONE_YET)
-            return
-        try:
-            images = self.micrographs()
-        except UserError as error:
-            self.reading.setText(str(error))
-            return
-        count = len(images.pictures)
-        sizes = {f"{size:.4g} nm" for size in images.sizes if size}
-        of = f" with pixels of {', '.join(sorted(sizes))}" if sizes else ", pixel size unknown"
-        notes = "".join(f"<br>{note}" for note in images.notes)
-        self.reading.setText(f"{count} {'image' if count == 1 else 'images'}{of}.{notes}")
+        self.reading.setText(self.start.words())
 
     def _project_changed(self) -> None:
         path = self.project.model()
@@ -255,18 +171,19 @@ class LabourFree(JobPanel):
 
     def run_step(self, step: str) -> None:
         """Do one step; those before it are read from the project."""
-        images, settings, folder = self.micrographs(), self.settings(), self.project.folder
+        images, settings, folder = self.start.micrographs(), self.settings(), self.project.folder
         start = {"look": look_job, "translation": translation_job, "model": model_job}[step]
+        kept = self.steps.kept() - {step}
 
         def job() -> Job[Made]:
             warm_up()
-            return start(images, settings, folder)
+            return start(images, settings, folder, kept)
 
         self._start(job, step, images, settings)
 
     def run_all(self) -> None:
         """Do all steps and label the images."""
-        images, settings, folder = self.micrographs(), self.settings(), self.project.folder
+        images, settings, folder = self.start.micrographs(), self.settings(), self.project.folder
         subjects = self.applying.subjects()
         apply = self.applying.job(subjects, folder / FILES["model"])
 
@@ -334,9 +251,18 @@ class LabourFree(JobPanel):
 
     def time_left(self, seconds: float) -> str:
         """Return the time left, of all steps if they run as one."""
-        if self._doing == ALL:
-            return f", about {duration(seconds)} left"
-        return super().time_left(seconds)
+        if self._doing != ALL:
+            return super().time_left(seconds)
+        # Matching and simulating are not of one pace; what follows them is.
+        steady = self.steps.rows["look"].state != "running"
+        return f", about {duration(seconds)} left" if steady else ""
+
+    def live_begins(self, layer: Layer) -> None:
+        """Hide the images that lie above the live labels, until the job ends."""
+        above = self.viewer.layers[self.viewer.layers.index(layer) + 1 :]
+        self._covering = [image for image in self.list.layers if image in above and image.visible]
+        for image in self._covering:
+            image.visible = False
 
     def show_pictures(self, pictures: Sequence[Output]) -> None:
         """Show live labels on the image and all else in the strip."""
@@ -348,7 +274,7 @@ class LabourFree(JobPanel):
 
     def _update(self, update: Update) -> None:
         super()._update(update)
-        if self._images is not None and self._doing in (ALL, *FILES):
+        if self._doing in (ALL, *FILES):
             stage = stage_of(update.progress.message) if self._doing == ALL else self._doing
             self._follow(stage)
 
@@ -367,9 +293,21 @@ class LabourFree(JobPanel):
 
     def _end(self, end: Ended) -> None:
         super()._end(end)
+        self._uncover()
         self._doing = ""
         self._describe()
         self._refresh()
+
+    def abandon(self) -> None:
+        """Stop the job and forget its result."""
+        super().abandon()
+        self._uncover()
+
+    def _uncover(self) -> None:
+        """Show the images again that were hidden for the live labels."""
+        for image in self._covering:
+            image.visible = True
+        self._covering = []
 
     def _refresh(self) -> None:
         """Show states and open the buttons that make sense now."""
@@ -384,10 +322,8 @@ class LabourFree(JobPanel):
     def lock(self, running: bool) -> None:
         """Leave open what makes sense while a job runs, or while none does."""
         super().lock(running)
-        self.list.setEnabled(not running)
-        self.line.button.setEnabled(not running)
-        self.again_button.setVisible(not self.list.layers and bool(self.project.files))
         for part in (
+            self.start,
             self.steps,
             self.applying,
             self.model_bar,
@@ -396,10 +332,6 @@ class LabourFree(JobPanel):
             self.correcting,
         ):
             part.lock(running)
-
-
-def _shape(layer: Layer) -> tuple[int, ...]:
-    return tuple(map(int, whole(layer).shape))
 
 
 def _dtype(layer: Layer) -> Any:
