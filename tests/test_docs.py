@@ -13,9 +13,17 @@ from pathlib import Path
 import pytest
 
 import napari_physgen
+from napari_physgen.segmentation import LabourFreeSettings, PredictSettings, SegmentationSettings
 from napari_physgen.sim import SimSettings
-from napari_physgen.synthesis import DatasetSettings, PhaseFieldSettings, presets
+from napari_physgen.synthesis import (
+    DatasetSettings,
+    PhaseFieldSettings,
+    TranslationSettings,
+    presets,
+)
 from napari_physgen.synthesis.calibration_settings import CalibrationSettings
+from napari_physgen.synthesis.fidelity_settings import FidelitySettings
+from napari_physgen.synthesis.render_settings import RenderSettings
 
 PACKAGE = Path(napari_physgen.__file__).parent
 ROOT = PACKAGE.parents[1]
@@ -33,6 +41,14 @@ TABLES = {
         (DatasetSettings, []),
         (CalibrationSettings, []),
     ],
+    "labour_free_settings": [(LabourFreeSettings, ["no", "yes"])],
+    "segmentation_settings": [
+        (SegmentationSettings, ["no", "yes"]),
+        (PredictSettings, ["no", "yes"]),
+    ],
+    "translation_settings": [(TranslationSettings, ["no", "yes"])],
+    "render_settings": [(RenderSettings, [])],
+    "fidelity_settings": [(FidelitySettings, [])],
 }
 
 
@@ -97,7 +113,7 @@ def test_the_help_pages_are_those_of_the_command_line(extension):
     from napari_physgen.cli import app
 
     page = (DOCS / "cli.md").read_text("utf-8")
-    documented = set(re.findall(r"^```\{command-help\} (\w+)$", page, re.M))
+    documented = set(re.findall(r"^```\{command-help\} ([\w-]+)$", page, re.M))
     assert documented == {name for name in app if not name.startswith("-")}
     text = extension("generated").help_text("sim")
     missing = [

@@ -301,6 +301,28 @@ def test_a_stopped_training_is_taken_up_again(
     assert model.metrics["steps"] == 3
 
 
+@pytest.mark.usefixtures("small", "known_look")
+def test_stop_before_the_training_ends_all_of_it(
+    micrographs: list[np.ndarray], quick: LabourFreeSettings, tmp_path: Path
+) -> None:
+    def stop(progress: Progress) -> Stop | None:
+        return Stop() if progress.message.startswith("translation") else None
+
+    settings = quick.model_copy(update={"translation": "cyclegan"})
+    with pytest.raises(UserError, match="run it again to go on"):
+        run(labour_free(micrographs, settings, folder=tmp_path), stop)
+
+
+@pytest.mark.usefixtures("small")
+def test_the_bar_of_all_steps_never_goes_back(
+    micrographs: list[np.ndarray], quick: LabourFreeSettings
+) -> None:
+    seen: list[int] = []
+    run(labour_free(micrographs, quick), lambda progress: seen.append(progress.step))
+    assert seen == sorted(seen)
+    assert seen[-1] <= 1000
+
+
 # ---- what is trained on -----------------------------------------------------------------------
 
 

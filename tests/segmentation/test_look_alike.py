@@ -98,7 +98,7 @@ def test_stop_before_the_first_picture_leaves_nothing(
     micrographs: list[np.ndarray], quick: LabourFreeSettings
 ) -> None:
     def stop(progress: Progress) -> Stop | None:
-        return Stop() if progress.message == "simulating" else None
+        return Stop() if progress.message == "simulating look-alikes" else None
 
     with pytest.raises(UserError, match="Stopped before the first look-alike"):
         run(look_alike(micrographs, quick), stop)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from napari_physgen.backend.job import Progress, Stop
+from napari_physgen.backend.job import TICKS, Progress, Stop, portion
 from napari_physgen.errors import UserError
 from napari_physgen.outputs import Output
 
@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_physgen.app.labour_free_images import Micrographs
-    from napari_physgen.backend import Command, Job
+    from napari_physgen.backend import Job
     from napari_physgen.segmentation import LabourFreeSettings, LookAlike, SegmentationModel
     from napari_physgen.segmentation.prepare import Prepared
     from napari_physgen.synthesis.fidelity_results import Fidelity
 
 R = TypeVar("R")
-TICKS = 1000
 APPLIED = 0.04  # share of Run all that applying the model takes
 COMPARED = 16  # look-alikes that are compared with the images
 
@@ -156,21 +155,6 @@ def kept_summaries(folder: Path, settings: LabourFreeSettings) -> dict[str, str]
 def own_words(model: SegmentationModel, look: str) -> str:
     """Return the words of a model without those of the steps before it."""
     return model.summary.partition(look)[0].strip() if look else model.summary
-
-
-def portion(job: Job[R], start: float, stop: float) -> Job[R]:
-    """Run a job as the part from `start` to `stop` of a larger one."""
-    command: Command | None = None
-    while True:
-        try:
-            inner = job.send(command)
-        except StopIteration as end:
-            result: R = end.value
-            return result
-        share = start + (stop - start) * inner.step / max(inner.total, 1)
-        command = yield Progress(
-            round(TICKS * share), TICKS, inner.message, inner.metrics, inner.preview
-        )
 
 
 def stage_of(message: str) -> str:

@@ -86,3 +86,48 @@ def run(
     except StopIteration as end:
         result: R = end.value
         return result
+
+
+TICKS = 1000
+"""Steps of a job that is made of portions."""
+
+
+def portion(
+    job: Job[R],
+    start: float,
+    stop: float,
+    stages: Mapping[str, tuple[float, float]] | None = None,
+) -> Job[R]:
+    """Run a job as a part of a larger one, with one progress for all of it.
+
+    Parameters
+    ----------
+    job : generator
+    start, stop : float
+        Where it begins and ends in the larger one, 0 to 1.
+    stages : mapping
+        Where stages of the job begin and end in it, 0 to 1, by the first words of their message;
+        stages that are not named cover all of it. The progress never goes back.
+
+    Returns
+    -------
+    generator
+        A job of TICKS steps; commands reach the inner one.
+    """
+    command, reached = None, 0.0
+    while True:
+        try:
+            inner = job.send(command)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        named = (span for words, span in (stages or {}).items() if inner.message.startswith(words))
+        first, last = next(named, (0.0, 1.0))
+        reached = max(reached, first + (last - first) * inner.step / max(inner.total, 1))
+        command = yield Progress(
+            round(TICKS * (start + (stop - start) * reached)),
+            TICKS,
+            inner.message,
+            inner.metrics,
+            inner.preview,
+        )

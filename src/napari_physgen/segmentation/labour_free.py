@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from napari_physgen.backend import Command, Progress, Stop
+from napari_physgen.backend import Progress, Stop
+from napari_physgen.backend.job import portion
 from napari_physgen.errors import UserError
 from napari_physgen.io.atomic import replacing
 from napari_physgen.provenance import Input, Record
@@ -48,7 +49,22 @@ STOPPED = "stopped early"  # the key of a step that is of use, but not done
 _SHARES = {"look": 0.2, "translation": 0.5, "model": 0.3}  # of the time
 _TILE = 128  # px, in which translated pictures are checked against their masks
 _WORST = 0.15  # of these tiles are left out of the training
-_TICKS = 1000
+# Where the stages of a step begin and end in it; "": all others.
+_STAGES = {
+    "look": {
+        "finding": (0.0, 0.02),
+        "trial": (0.02, 0.35),
+        "simulating look-alikes": (0.42, 0.85),
+        "rendering": (0.85, 1.0),
+        "": (0.35, 0.42),  # the best trial again, and the default preset
+    },
+    "translation": {},
+    "model": {
+        "translating": (0.0, 0.1),
+        "learning": (0.1, 0.65),
+        "getting used": (0.65, 1.0),
+    },
+}
 
 
 def labour_free(
@@ -282,32 +298,30 @@ class _Plan:
         self._shares = {name: share / sum(shares.values()) for name, share in shares.items()}
         self._done = 0.0
 
-    def stage(self, name: str, job: Job[R]) -> Generator[Progress, Command | None, R]:
-        """Run a step; its part of the bar grows with its own progress, never back."""
-        command, inner, stopped = None, 0.0, False
-        share = self._shares[name]
-        while True:
-            try:
-                progress = job.send(command)
-            except StopIteration as end:
-                if stopped and name != "model":
-                    raise UserError(
-                        "Stopped before the segmentation was trained. Finished steps are kept if "
-                        "the project has a folder: run it again to go on."
-                    ) from None
-                self._done += share
-                result: R = end.value
-                return result
-            # A step has stages of its own; halving what is left never goes back.
-            inner = max(inner, progress.step / max(progress.total, 1) * 0.98)
-            command = yield Progress(
-                int(_TICKS * (self._done + share * inner)),
-                _TICKS,
-                progress.message,
-                progress.metrics,
-                progress.preview,
-            )
-            stopped |= isinstance(command, Stop)
+    def stage(self, name: str, job: Job[R]) -> Job[R]:
+        """Run a step as its part of the bar; `Stop` before the model ends all of it."""
+        start = self._done
+        self._done += self._shares[name]
+        whole = job if name == "model" else _to_its_end(job)
+        return (yield from portion(whole, start, self._done, _STAGES[name]))
+
+
+def _to_its_end(job: Job[R]) -> Job[R]:
+    """Run a job; raise UserError if it was stopped."""
+    command, stopped = None, False
+    while True:
+        try:
+            progress = job.send(command)
+        except StopIteration as end:
+            if stopped:
+                raise UserError(
+                    "Stopped before the segmentation was trained. Finished steps are kept if the "
+                    "project has a folder: run it again to go on."
+                ) from None
+            result: R = end.value
+            return result
+        command = yield progress
+        stopped |= isinstance(command, Stop)
 
 
 def _key(prepared: Prepared, settings: LabourFreeSettings, names: Sequence[str]) -> str:

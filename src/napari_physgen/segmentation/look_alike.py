@@ -211,7 +211,7 @@ def _simulated(
                 command = yield Progress(
                     int(100 * (first + len(batch) * share) / settings.simulations),
                     100,
-                    "simulating",
+                    "simulating look-alikes",
                     preview=inner.preview,
                 )
                 if isinstance(command, Stop):

@@ -24,8 +24,8 @@ class SegmentationSettings(Settings):
     features: int = setting(
         16,
         title="Features",
-        description="Features of the finest level; each of the three coarser levels has twice "
-        "as many.",
+        description="Features of the finest level; each coarser level has twice as many, up to "
+        "eight times.",
         advanced=True,
         ge=4,
         le=128,

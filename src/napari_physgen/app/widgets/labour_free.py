@@ -258,7 +258,12 @@ class LabourFree(JobPanel):
         return f", about {duration(seconds)} left" if steady else ""
 
     def live_begins(self, layer: Layer) -> None:
-        """Hide the images that lie above the live labels, until the job ends."""
+        """Show the plane of the live labels, the first; hide images above until the job ends."""
+        task, dims = self._task, self.viewer.dims
+        if task is not None and task.source.ndim > 2:
+            first = task.source.data_to_world((0,) * task.source.ndim)
+            for axis in range(task.source.ndim - 2):
+                dims.set_point(dims.ndim - task.source.ndim + axis, first[axis])
         above = self.viewer.layers[self.viewer.layers.index(layer) + 1 :]
         self._covering = [image for image in self.list.layers if image in above and image.visible]
         for image in self._covering:
