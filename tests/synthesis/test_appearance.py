@@ -12,15 +12,8 @@ from scipy.special import expit
 
 from napari_physgen.errors import UserError
 from napari_physgen.metrics.microstructure import autocorrelation, characteristic_length
-from napari_physgen.synthesis.appearance import (
-    FINE,
-    PARTICLE,
-    Appearance,
-    Texture,
-    facing,
-    measure,
-    signed_distance,
-)
+from napari_physgen.synthesis.appearance import FINE, PARTICLE, Appearance, facing, measure
+from napari_physgen.synthesis.texture import Texture, signed_distance
 
 SHAPE = (384, 448)
 LARGE, SMALL = [24.0] * 18, [5.0] * 40

@@ -12,9 +12,10 @@ from scipy.stats import ks_2samp
 
 from napari_physgen.metrics.microstructure import characteristic_length
 from napari_physgen.metrics.particles import connected, equivalent_diameters
-from napari_physgen.synthesis.appearance import FINE, MATRIX, PARTICLE, signed_distance
+from napari_physgen.synthesis.appearance import FINE, MATRIX, PARTICLE
 from napari_physgen.synthesis.morphology import Structures
 from napari_physgen.synthesis.population import Population, populate
+from napari_physgen.synthesis.texture import signed_distance
 
 NONE = np.zeros(0, np.float32)
 PLAIN = Population(

@@ -7,8 +7,9 @@ import pytest
 from drawn_particles import discs, field, smooth_noise
 
 from napari_physgen.metrics.particles import connected
-from napari_physgen.synthesis.appearance import FINE, MATRIX, PARTICLE, signed_distance
+from napari_physgen.synthesis.appearance import FINE, MATRIX, PARTICLE
 from napari_physgen.synthesis.population import distinct, populate, size_limit, split_sizes
+from napari_physgen.synthesis.texture import signed_distance
 
 SHAPE = (320, 360)
 

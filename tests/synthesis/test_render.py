@@ -9,16 +9,10 @@ import pytest
 import scipy.ndimage
 from drawn_particles import discs, smooth_noise
 
-from napari_physgen.synthesis.appearance import (
-    FINE,
-    PARTICLE,
-    Appearance,
-    facing,
-    measure,
-    signed_distance,
-)
+from napari_physgen.synthesis.appearance import FINE, PARTICLE, Appearance, facing, measure
 from napari_physgen.synthesis.render import render
 from napari_physgen.synthesis.render_settings import RenderSettings
+from napari_physgen.synthesis.texture import signed_distance
 
 SHAPE = (160, 300)
 OFF = RenderSettings.parse(dict.fromkeys(RenderSettings.model_fields, 0))

@@ -12,7 +12,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -20,7 +19,6 @@ import numpy as np
 from napari_physgen.backend import Progress, Stop
 from napari_physgen.backend.job import portion
 from napari_physgen.errors import UserError
-from napari_physgen.io.atomic import replacing
 from napari_physgen.provenance import Input, Record
 from napari_physgen.segmentation.look_alike import LookAlike, look_alike
 from napari_physgen.segmentation.model import SegmentationModel, load
@@ -30,12 +28,12 @@ from napari_physgen.segmentation.settings import (
     LabourFreeSettings,
     SegmentationSettings,
 )
+from napari_physgen.segmentation.store import STOPPED, Store
 from napari_physgen.segmentation.train import train
 from napari_physgen.synthesis import TranslationSettings, load_translation, train_translation
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -45,7 +43,6 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 LOOK, TRANSLATION, MODEL = "look.npz", "translation.safetensors", "model.safetensors"
-STOPPED = "stopped early"  # the key of a step that is of use, but not done
 _SHARES = {"look": 0.2, "translation": 0.5, "model": 0.3}  # of the time
 _TILE = 128  # px, in which translated pictures are checked against their masks
 _WORST = 0.15  # of these tiles are left out of the training
@@ -240,52 +237,6 @@ def _audited(
         if value < np.quantile(agreement, _WORST):
             marked[number][window] = -1
     return marked
-
-
-class Store:
-    """The finished steps of one project, each with the key of what it was made from.
-
-    Parameters
-    ----------
-    folder : path-like or None
-        None keeps nothing.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str] | None) -> None:
-        self.folder = None if folder is None else Path(folder)
-
-    def read(self, name: str, key: str, reader: Callable[[Path], R]) -> R | None:
-        """Return a finished step, None if there is none of this key."""
-        if self.folder is None or not (self.folder / name).exists():
-            return None
-        return reader(self.folder / name) if self._keys().get(name) == key else None
-
-    def write(self, name: str, key: str, writer: Callable[[Path], None]) -> None:
-        """Keep a finished step."""
-        if self.folder is None:
-            return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"The folder {self.folder} cannot be made: choose another.") from error
-        writer(self.folder / name)
-        keys = self._keys() | {name: key}
-        with replacing(self.folder / "steps.json") as part:
-            part.write_text(json.dumps(keys), encoding="utf-8")
-
-    def finished(self) -> set[str]:
-        """Return the names of the steps that are there, of whatever key."""
-        if self.folder is None:
-            return set()
-        return {name for name in self._keys() if (self.folder / name).exists()}
-
-    def _keys(self) -> dict[str, str]:
-        assert self.folder is not None
-        try:
-            keys = json.loads((self.folder / "steps.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return keys if isinstance(keys, dict) else {}
 
 
 class _Plan:

@@ -13,7 +13,10 @@ import numpy as np
 import scipy.ndimage
 
 from napari_physgen.metrics.particles import connected, equivalent_diameters
-from napari_physgen.synthesis.appearance import FINE, MATRIX, PARTICLE, signed_distance
+from napari_physgen.synthesis.appearance import PARTICLE
+from napari_physgen.synthesis.draws import factor, smooth_field
+from napari_physgen.synthesis.fine_particles import add_fine
+from napari_physgen.synthesis.texture import signed_distance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 _SMALLEST = 6  # pixels of a particle
-_GAP = 1.5  # px between fine particles and others
-_CLUSTERED = 1.5  # standard deviation of the logarithm of fine particles' density
 # Below this share particles are isolated, and their sizes can be taken from the image, in so many
 # classes; stretched by up to a factor of exp(_STRETCH)^2 between the axes.
 _ISOLATED, _BINS, _STRETCH = 0.35, 6, 0.35
@@ -96,7 +97,7 @@ class Structures:
         if like.fraction < _ISOLATED and like.sizes.size >= _BINS:
             large = self._by_size(shape, like, random, zoom_spread, warp)
         else:
-            zoom = like.length / self.length * _factor(zoom_spread, random)
+            zoom = like.length / self.length * factor(zoom_spread, random)
             turn = np.deg2rad(random.uniform(-turn_deg, turn_deg))
             view = _view(zoom, turn)
             large = self._layer(shape, view, warp * _warp(shape, like.length, random), random)
@@ -104,7 +105,7 @@ class Structures:
             large = _grown(large, like, random)
         labels = large.astype(np.uint8) * PARTICLE
         if like.fine.size:
-            _add_fine(labels, like, random)
+            add_fine(labels, like, random)
         return labels
 
     def _by_size(
@@ -116,7 +117,7 @@ class Structures:
         warp: float,
     ) -> Mask:
         """Return isolated particles with the sizes of the image, the coarse ones first."""
-        overall = _factor(zoom_spread, random)
+        overall = factor(zoom_spread, random)
         edges = np.geomspace(like.sizes[0], like.sizes[-1] * 1.001, _BINS + 1)
         large = np.zeros(shape, bool)
         for low, high in zip(edges[-2::-1], edges[:0:-1], strict=True):
@@ -142,11 +143,6 @@ class Structures:
         which = int(random.integers(len(self.fields)))
         field = _sample(self.fields[which], shape, view, bent, random)
         return _without_specks(field > self.levels[which])
-
-
-def _factor(spread: float, random: np.random.Generator) -> float:
-    """Return a factor between 1 / (1 + spread) and 1 + spread."""
-    return float(np.exp(random.uniform(-1, 1) * np.log1p(spread)))
 
 
 def _view(zoom: float, turn: float, stretch: float = 1.0) -> NDArray[np.float64]:
@@ -187,7 +183,7 @@ def _warp(
     """Return smooth displacements (2, y, x), px, that do not fold."""
     sigma = length * random.uniform(*_WAVES)
     strain = random.uniform(0, _BENDING)
-    return strain * sigma * np.stack([_smooth(shape, sigma, random) for _ in range(2)])
+    return strain * sigma * np.stack([smooth_field(shape, sigma, random) for _ in range(2)])
 
 
 def _without_specks(mask: Mask) -> Mask:
@@ -239,7 +235,7 @@ def _thinned(mask: Mask, like: Population, random: np.random.Generator) -> Mask:
     widest = float(np.quantile(-signed_distance(mask)[matrix], 0.995)) / like.length
     if widest >= 0.8 * like.widest:
         return mask
-    patches = _smooth(mask.shape, like.length * random.uniform(0.5, 1.5), random)
+    patches = smooth_field(mask.shape, like.length * random.uniform(0.5, 1.5), random)
     mean = scipy.ndimage.mean(patches, parts, np.arange(1, parts.max() + 1))
     for share in (0.03, 0.06, 0.1, 0.15, 0.2, 0.25):
         gone = mean > np.quantile(mean, 1 - share * random.uniform(0.5, 1.5))
@@ -247,45 +243,3 @@ def _thinned(mask: Mask, like: Population, random: np.random.Generator) -> Mask:
         if np.quantile(-signed_distance(left)[~left], 0.995) >= like.widest * like.length:
             break
     return np.asarray(left)
-
-
-def _add_fine(labels: Labels, like: Population, random: np.random.Generator) -> None:
-    """Put fine particles into the matrix, in clusters, none touching another one."""
-    matrix = labels == MATRIX
-    number = random.poisson(like.fine_density * matrix.sum() * random.uniform(0.5, 1.5))
-    free = signed_distance(matrix)
-    density = np.where(
-        matrix, np.exp(_CLUSTERED * _smooth(labels.shape, like.length / 2, random)), 0
-    )
-    density = density.ravel()
-    if not number or density.sum() == 0:
-        return
-    places = random.choice(density.size, size=4 * number, p=density / density.sum())
-    y, x = np.mgrid[: labels.shape[0], : labels.shape[1]]
-    done = 0
-    for place in places:
-        radius = 0.5 * float(random.choice(like.fine)) * random.uniform(0.85, 1.15)
-        cy, cx = divmod(int(place), labels.shape[1])
-        if free[cy, cx] < radius + _GAP:
-            continue
-        reach = int(radius + _GAP) + 2
-        window = np.s_[max(cy - reach, 0) : cy + reach + 1, max(cx - reach, 0) : cx + reach + 1]
-        stretch, angle = random.uniform(1, 1.25), random.uniform(0, np.pi)
-        dy, dx = y[window] - cy, x[window] - cx
-        along = dx * np.cos(angle) + dy * np.sin(angle)
-        across = dy * np.cos(angle) - dx * np.sin(angle)
-        r = np.hypot(along / stretch, across * stretch)
-        if (labels[window][r < radius + _GAP] != MATRIX).any():
-            continue
-        labels[window][r < radius] = FINE
-        done += 1
-        if done == number:
-            return
-
-
-def _smooth(
-    shape: tuple[int, ...], sigma: float, random: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return a periodic random field of correlation length `sigma` (px), standard deviation 1."""
-    field = scipy.ndimage.gaussian_filter(random.standard_normal(shape), sigma, mode="wrap")
-    return np.asarray(field / max(float(field.std()), 1e-9))

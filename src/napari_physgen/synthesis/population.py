@@ -9,7 +9,8 @@ import numpy as np
 import scipy.ndimage
 
 from napari_physgen.metrics.particles import connected, equivalent_diameters
-from napari_physgen.synthesis.appearance import FINE, PARTICLE, signed_distance
+from napari_physgen.synthesis.appearance import FINE, PARTICLE
+from napari_physgen.synthesis.texture import signed_distance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,8 +20,9 @@ from napari_physgen.synthesis.appearance import (
     PARTICLE,
     by_size,
     facing,
-    signed_distance,
 )
+from napari_physgen.synthesis.draws import factor
+from napari_physgen.synthesis.texture import signed_distance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def _levels(
 ) -> Real:
     """Return the mean grey level, with another contrast and rim than the measured ones."""
     middle = float(look.profile.mean())
-    levels = middle + (look.profile - middle) * _factor(settings.contrast, random)
+    levels = middle + (look.profile - middle) * factor(settings.contrast, random)
     width = random.uniform(*_EDGE)
     place = random.uniform(-2, 0.5)
     height = settings.edge_brightness * _contrast(look) * random.uniform(-1, 1)
@@ -95,11 +96,6 @@ def _levels(
 def _contrast(look: Appearance) -> float:
     """Return the range of the mean grey levels."""
     return float(np.ptp(look.profile))
-
-
-def _factor(spread: float, random: np.random.Generator) -> float:
-    """Return a factor between 1 / (1 + spread) and 1 + spread."""
-    return float(np.exp(random.uniform(-1, 1) * np.log1p(spread)))
 
 
 def _per_particle(parts: NDArray[np.uint32], random: np.random.Generator) -> Real:
@@ -124,7 +120,7 @@ def _textures(
     share = expit(distance / _SOFT)
     shape = (distance.shape[0], distance.shape[1])
     matrix, particles = (
-        _factor(settings.texture, random) * texture.draw(shape, random) for texture in look.textures
+        factor(settings.texture, random) * texture.draw(shape, random) for texture in look.textures
     )
     return np.asarray(matrix * (1 - share) + particles * share, np.float32)
 
