@@ -52,6 +52,8 @@ ROWS = {
     "quick": "+ renderer + self-training (quick preset)",
     "cyclegan": "+ renderer + CycleGAN",
     "consistency": "+ renderer + CycleGAN + mask consistency",
+    "long": "+ renderer, three times as many steps",
+    "long-self-training": "+ renderer, three times as many steps, + self-training",
     "self-training": "the same + self-training (standard preset)",
 }
 SHOWN = {
@@ -80,7 +82,9 @@ ASKED = [
     ("uhcs", "unseen", "iou", "IoU", 0.75, "Otsu .678"),
 ]
 TRANSLATED = ("cyclegan", "consistency")
-SELF_TRAINED = {"quick": "renderer", "self-training": "consistency"}  # from which row
+# From which row.
+SELF_TRAINED = {"quick": "renderer", "self-training": "consistency", "long-self-training": "long"}
+LONGER = 3
 
 
 def files(name: str) -> tuple[list[Path], list[Path]]:
@@ -150,7 +154,9 @@ class Bench:
     def _fitted(self, row: str):
         pictures, masks = self.pairs(row)
         names = CLASS_NAMES[self.settings.classes]
-        how = self.training().model_copy(update={"self_training": 0})
+        how = self.training()
+        steps = how.steps * (LONGER if row == "long" else 1)
+        how = how.model_copy(update={"self_training": 0, "steps": steps})
         return run(train(pictures, masks, how, real=self.prepared.images, classes=names), told(row))
 
     def _adapted(self, row: str):
@@ -213,7 +219,7 @@ class Bench:
             report = run(fidelity(list(self.prepared.images), list(pictures)))
             found[name] = {k: float(v) for k, v in report.metrics.items()}
             if name == "gan":
-                report.save_page(LOGS / f"{self.name}_fidelity.html")
+                report.save_page(CACHE / f"{self.name}_fidelity.html")
         return found
 
 

@@ -48,17 +48,6 @@ def contrast(simulated: Real, translated: Real, labels: Labels | None) -> float:
     return float((a * b).mean()) / scale if scale > 0 else 0.0
 
 
-def mean_iou(found: Labels, truth: Labels, classes: int) -> float:
-    """Return the intersection over union, mean over the classes that occur."""
-    values = []
-    for k in range(classes):
-        one, other = found == k, truth == k
-        union = np.count_nonzero(one | other)
-        if union:
-            values.append(np.count_nonzero(one & other) / union)
-    return float(np.mean(values))
-
-
 def edge_shift(
     simulated: Sequence[Real], translated: Sequence[Real], labels: Sequence[Labels]
 ) -> float:

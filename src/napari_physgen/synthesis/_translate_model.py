@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from napari_physgen.backend import generator, load_model, resolve_device, save_model
 from napari_physgen.backend.tiles import tiles
 from napari_physgen.errors import UserError
+from napari_physgen.metrics.segmentation import class_overlaps, mean_iou
 from napari_physgen.networks.translation import MULTIPLE
 from napari_physgen.outputs import Output
-from napari_physgen.synthesis._translate_checks import mean_iou
 from napari_physgen.synthesis._translate_games import Game, new_game
 from napari_physgen.synthesis._translate_images import class_mask, listed, noise, normalised
 from napari_physgen.synthesis.translation_settings import TranslationSettings
@@ -165,7 +165,7 @@ class TranslationModel:
             scaled = torch.from_numpy((np.asarray(image, np.float32) - low) * 2 / (high - low) - 1)
             found = _applied(self.game.segmenter, scaled[None, None]).argmax(1)[0].numpy()
             assert mask is not None
-            values.append(mean_iou(found, mask.numpy(), self.game.classes))
+            values.append(mean_iou(class_overlaps(found, mask.numpy()).values()))
         return values
 
     def save(self, path: str | Path) -> None:

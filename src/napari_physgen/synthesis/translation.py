@@ -23,7 +23,8 @@ from napari_physgen.backend import (
     with_memory_fallback,
 )
 from napari_physgen.errors import UserError
-from napari_physgen.synthesis._translate_checks import INVERTED, contrast, edge_shift, mean_iou
+from napari_physgen.metrics.segmentation import class_overlaps, mean_iou
+from napari_physgen.synthesis._translate_checks import INVERTED, contrast, edge_shift
 from napari_physgen.synthesis._translate_games import Game, new_game
 from napari_physgen.synthesis._translate_material import Material, prepared
 from napari_physgen.synthesis._translate_model import TranslationModel, load_translation
@@ -160,19 +161,18 @@ def _measured(model: TranslationModel, material: Material) -> dict[str, float]:
             ("mask_iou_independent", model.game.auditor),
         ):
             assert network is not None
-            metrics[name] = _returned(network, fakes, known, material.classes)
+            metrics[name] = _returned(network, fakes, known)
         metrics["edge_shift_px"] = edge_shift(pictures, arrays, known)
     return metrics
 
 
 @torch.inference_mode()
-def _returned(
-    network: nn.Module, fakes: list[Tensor], known: list[NDArray[np.int64]], classes: int
-) -> float:
+def _returned(network: nn.Module, fakes: list[Tensor], known: list[NDArray[np.int64]]) -> float:
     """Return the mean IoU of what a segmenter reads off translated images."""
     device = next(network.parameters()).device
     found = [network(fake[None, None].to(device)).argmax(1)[0].cpu().numpy() for fake in fakes]
-    return float(np.mean([mean_iou(a, b, classes) for a, b in zip(found, known, strict=True)]))
+    pairs = zip(found, known, strict=True)
+    return float(np.mean([mean_iou(class_overlaps(a, b).values()) for a, b in pairs]))
 
 
 def _summary(
