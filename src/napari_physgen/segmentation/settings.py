@@ -110,9 +110,9 @@ class LabourFreeSettings(Settings):
         description="Family of structures to simulate; auto: what the images allow.",
     )
     translation: Translation = setting(
-        "cyclegan",
+        "none",
         title="Translation",
-        description="How rendered simulations become look-alikes: a CycleGAN, the faster "
+        description="What makes rendered look-alikes look even more real: a CycleGAN, the faster "
         "one-sided FastCUT, or none (minutes instead of an hour).",
     )
     simulations: int = setting(
@@ -161,8 +161,8 @@ class LabourFreeSettings(Settings):
 
 
 labour_free_presets: dict[str, LabourFreeSettings] = {
-    "quick": LabourFreeSettings(translation="none"),
-    "standard": LabourFreeSettings(),
+    "quick": LabourFreeSettings(),
+    "standard": LabourFreeSettings(translation="cyclegan"),
 }
 
 
