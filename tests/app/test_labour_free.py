@@ -384,8 +384,8 @@ def test_images_of_another_name_get_a_project_of_their_own(panel, viewer, home, 
 
 
 def test_a_preset_fills_the_form_and_an_edited_one_is_no_preset(panel):
-    panel.fill(labour_free_presets["standard"].model_dump())
-    assert panel.steps.preset.currentText() == PRESETS["standard"]
+    panel.fill(labour_free_presets["translated"].model_dump())
+    assert panel.steps.preset.currentText() == PRESETS["translated"]
     panel.steps.preset.setCurrentIndex(0)
     panel.steps.preset.activated.emit(0)
     assert panel.settings().translation == labour_free_presets["quick"].translation == "none"

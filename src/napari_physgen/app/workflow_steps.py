@@ -16,7 +16,11 @@ from napari_physgen.segmentation.settings import labour_free_presets
 if TYPE_CHECKING:
     from napari_physgen.app.widgets.labour_free import LabourFree
 
-PRESETS = {"quick": "Quick, about 8 min", "standard": "Standard, up to an hour"}
+PRESETS = {
+    "quick": "Quick, some 5 min",
+    "standard": "Standard, some 10 min",
+    "translated": "With CycleGAN, up to an hour",
+}
 OWN = "my own settings"
 # What to look for and where to compute, not how thoroughly.
 NOT_PRESET = {"classes", "particles", "look", "seed", "device", "precision"}

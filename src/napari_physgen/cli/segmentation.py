@@ -47,7 +47,7 @@ def labour_free(
     preset: Annotated[
         str,
         Parameter(help=f"Settings to start from: {', '.join(labour_free_presets)}."),
-    ] = "quick",
+    ] = "standard",
     pixel_size_nm: PixelSize = None,
     labels: Annotated[
         Path | None, Parameter(help="Folder for the labels of the given images.")

@@ -31,7 +31,11 @@ class SegmentationSettings(Settings):
         le=128,
     )
     steps: int = setting(
-        500, title="Training steps", description="Batches of synthetic crops.", ge=1, le=100_000
+        1500,
+        title="Training steps",
+        description="Batches of synthetic crops.",
+        ge=1,
+        le=100_000,
     )
     crop: int = setting(
         160,
@@ -116,9 +120,12 @@ class LabourFreeSettings(Settings):
         "one-sided FastCUT, or none (minutes instead of an hour).",
     )
     simulations: int = setting(
-        12, title="Simulations", description="Phase-field simulations to cut masks from.", ge=2,
+        12,
+        title="Simulations",
+        description="Phase-field simulations to cut masks from.",
+        ge=2,
         le=1000,
-    )  # fmt: skip
+    )
     trials: int = setting(
         12,
         title="Trials",
@@ -143,9 +150,12 @@ class LabourFreeSettings(Settings):
         le=200_000,
     )
     training_steps: int = setting(
-        500, title="Training steps", description="Training steps of the segmentation.", ge=1,
+        1500,
+        title="Training steps",
+        description="Training steps of the segmentation.",
+        ge=1,
         le=100_000,
-    )  # fmt: skip
+    )
     self_training: int = setting(
         200,
         title="Self-training steps",
@@ -161,8 +171,9 @@ class LabourFreeSettings(Settings):
 
 
 labour_free_presets: dict[str, LabourFreeSettings] = {
-    "quick": LabourFreeSettings(),
-    "standard": LabourFreeSettings(translation="cyclegan"),
+    "quick": LabourFreeSettings(training_steps=500),
+    "standard": LabourFreeSettings(),
+    "translated": LabourFreeSettings(translation="cyclegan"),
 }
 
 
