@@ -20,6 +20,7 @@ from napari_physgen.backend import (
     resolve_precision,
     with_memory_fallback,
 )
+from napari_physgen.backend.memory import keep_freed_memory
 from napari_physgen.backend.tiles import tiles
 from napari_physgen.errors import UserError
 from napari_physgen.metrics.microstructure import characteristic_length
@@ -148,6 +149,7 @@ def predict(
     notes = [note] if note else []
     planes = image.reshape(-1, *image.shape[-dimensions:])
     device = resolve_device(settings.device)
+    keep_freed_memory()
     found = []
     for number, plane in enumerate(planes):
         here = f" {number + 1} of {len(planes)}" if len(planes) > 1 else ""
