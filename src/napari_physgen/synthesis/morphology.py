@@ -1,7 +1,8 @@
 """Masks at the scale of the images, cut from simulations: turned, zoomed, with what images have.
 
 The statistics that a simulation cannot have are taken from the images: how the length scale
-differs between them, patches without particles, and fine particles between the large ones.
+differs between them, the sizes of isolated particles, patches without particles, the width of the
+channels where particles have grown together, and fine particles between the large ones.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Structures:
             for field, mask in zip(fields, labels, strict=True)
         )
         sizes = np.concatenate([equivalent_diameters(m > 0, periodic=True) for m in labels])
-        diameter = float(np.average(sizes, weights=sizes**2))
+        diameter = float(np.average(sizes, weights=sizes**2)) if sizes.size else length
         return cls(tuple(np.asarray(f, np.float32) for f in fields), levels, length, diameter)
 
     def cut(
