@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from napari_physgen.synthesis.dataset_files import open_dataset
     from napari_physgen.synthesis.dataset_settings import DatasetSettings
     from napari_physgen.synthesis.fidelity import fidelity
+    from napari_physgen.synthesis.fidelity_settings import FidelitySettings
     from napari_physgen.synthesis.phase_field.pfhub import pfhub
     from napari_physgen.synthesis.presets import presets
+    from napari_physgen.synthesis.render_settings import RenderSettings
     from napari_physgen.synthesis.results import Microstructure
     from napari_physgen.synthesis.settings import PhaseFieldSettings
     from napari_physgen.synthesis.simulate import simulate
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
         load_translation,
         train_translation,
     )
-    from napari_physgen.synthesis.translation_settings import TranslationSettings
+    from napari_physgen.synthesis.translation_settings import (
+        TranslationSettings,
+        translation_presets,
+    )
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
@@ -33,12 +38,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "dataset_files": ["open_dataset"],
         "dataset_settings": ["DatasetSettings"],
         "fidelity": ["fidelity"],
+        "fidelity_settings": ["FidelitySettings"],
         "phase_field.pfhub": ["pfhub"],
         "presets": ["presets"],
+        "render_settings": ["RenderSettings"],
         "results": ["Microstructure"],
         "settings": ["PhaseFieldSettings"],
         "simulate": ["simulate"],
         "translation": ["TranslationModel", "load_translation", "train_translation"],
-        "translation_settings": ["TranslationSettings"],
+        "translation_settings": ["TranslationSettings", "translation_presets"],
     },
 )
