@@ -297,7 +297,7 @@ def ablation() -> str:
         if not kept:
             continue
         parts = ["seen"] + (["unseen"] if kept[0]["scores"]["unseen"] else [])
-        shown = SHOWN["nasa_super" if name == "nasa_super" else "other"]
+        shown = SHOWN.get(name, SHOWN["other"])
         heads = [f"{words}, {part}" for part in parts for words in shown.values()]
         lines += [f"**{name}**", "", f"| | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
         for log in kept:

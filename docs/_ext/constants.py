@@ -46,7 +46,7 @@ NAMES = {
     "probe": "sim.variational:PROBE",
     "refine": "sim.variational:REFINE",
     "refit": "sim.pinn:REFIT",
-    "seg_average": "segmentation.learning:EMA",
+    "seg_average": "segmentation.learning:_EMA",
     "seg_boundary": "segmentation.pairs:_BOUNDARY",
     "seg_bright": "segmentation.prepare:BRIGHT",
     "seg_confident": "segmentation.adapt:_CONFIDENT",

@@ -12,15 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from napari_physgen.backend import fit, generator, resolve_device, resolve_precision
+from napari_physgen.backend import generator, resolve_device, resolve_precision
 from napari_physgen.errors import UserError
 from napari_physgen.segmentation.learning import (
-    CLIP,
-    DECAY,
-    EMA,
     Preview,
     calibrate_norms,
-    one_cycle,
+    learn,
     weighted_loss,
 )
 from napari_physgen.segmentation.pairs import Batch, Pairs, changed
@@ -87,11 +84,6 @@ def adapt(
     unlabelled = Pairs(own, [np.zeros(image.shape, np.int64) for image in own], 0.0, random)
     noise = generator(settings.seed, device, "self-training")
     net = copy.deepcopy(model.net)
-    rate = _RATE * settings.learning_rate
-    optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: one_cycle(step / max(settings.self_training, 1))
-    )
     teacher = copy.deepcopy(net).to(device).eval()
     calibrate_norms(teacher, unlabelled, settings, device)
     update = get_ema_multi_avg_fn(_TEACHER)  # type: ignore[no-untyped-call]
@@ -112,17 +104,14 @@ def adapt(
         images = changed(made.images, settings.augmentation, noise)
         return own_loss + _SYNTHETIC * weighted_loss(student(images), made)
 
-    result = yield from fit.fit(
+    result = yield from learn(
         net,
         loss,
-        optimizer=optimizer,
         steps=settings.self_training,
+        rate=_RATE * settings.learning_rate,
         device=device,
-        message="getting used to your images",
         precision=precision,
-        schedule=schedule,
-        clip=CLIP,
-        ema=EMA,
+        message="getting used to your images",
         preview=Preview(net, own, device),
     )
     calibrate_norms(net, unlabelled, settings, device)

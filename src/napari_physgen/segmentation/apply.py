@@ -11,7 +11,7 @@ from napari_physgen.errors import UserError
 from napari_physgen.segmentation._clean import Cleaned, cleaned
 from napari_physgen.segmentation.model import load
 from napari_physgen.segmentation.particles import Particles, particles
-from napari_physgen.segmentation.predict import Prediction, predict
+from napari_physgen.segmentation.predict import Prediction, predict, shares_of
 from napari_physgen.segmentation.settings import PredictSettings
 
 if TYPE_CHECKING:
@@ -95,8 +95,7 @@ def _without_drawings(
     found = yield from predict(model, inner, plain, pixel_size_nm=pixel_size_nm)
     drawn = ~valid.reshape(inner.shape)
     labels = np.where(drawn, 0, found.labels).astype(np.uint8)
-    counts = np.bincount(labels[~drawn], minlength=len(model.classes))
-    shares = counts / max(counts.sum(), 1)
+    words, metrics = shares_of(labels[~drawn], model.classes)
     whole = (*lead, *image.shape[-2:])
     place = (..., slice(y0, y1), slice(x0, x1))
     matrix = np.zeros((len(model.classes), *whole), np.float32)
@@ -106,7 +105,6 @@ def _without_drawings(
     parts = None
     if settings.particles and not lead and labels.any():
         parts = _moved(particles(labels, pixel_size_nm=pixel_size_nm), box, whole, pixel_size_nm)
-    words = ", ".join(f"{100 * s:.1f} % {n}" for s, n in zip(shares, model.classes, strict=True))
     said = [f"{note[:1].upper()}{note[1:]}." for note in notes]
     more = [parts.summary] if parts else []
     return replace(
@@ -115,8 +113,8 @@ def _without_drawings(
         probabilities=matrix,
         uncertainty=_framed(unsure, whole, place, 1),
         particles=parts,
-        summary=" ".join([f"{words}.", *more, *found.notes, *said]),
-        metrics={name: float(s) for name, s in zip(model.classes, shares, strict=True)},
+        summary=" ".join([words, *more, *found.notes, *said]),
+        metrics=metrics,
         notes=(*found.notes, *said),
     )
 

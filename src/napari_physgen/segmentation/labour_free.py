@@ -233,8 +233,9 @@ def _audited(
         return marked
     tiles = [pictures[number][window] for number, window in windows]
     agreement = translation.agreement(tiles, [masks[n][window] for n, window in windows])
+    limit = np.quantile(agreement, _WORST)
     for (number, window), value in zip(windows, agreement, strict=True):
-        if value < np.quantile(agreement, _WORST):
+        if value < limit:
             marked[number][window] = -1
     return marked
 

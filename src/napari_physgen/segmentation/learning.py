@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,19 +11,56 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_physgen.backend import fit
 from napari_physgen.outputs import Output
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_physgen.backend import Command, Progress
+    from napari_physgen.backend.device import Precision
+    from napari_physgen.backend.fit import FitResult
     from napari_physgen.segmentation.pairs import Batch, Pairs
     from napari_physgen.segmentation.settings import SegmentationSettings
 
-EMA, CLIP, DECAY = 0.99, 5.0, 1e-4  # of the weights' average, the gradient, AdamW
+_EMA, _CLIP, _DECAY = 0.99, 5.0, 1e-4  # of the weights' average, the gradient, AdamW
 _SMOOTHING = 0.02  # of labels
 _WARM_UP, _COLD = 0.2, 0.04  # share of the steps; of the learning rate to begin with
 _BATCHES = 16  # for the constants of batch normalisation
 _PREVIEW = 512  # px
+
+
+def learn(
+    net: nn.Module,
+    loss: Callable[[nn.Module, int], Tensor],
+    *,
+    steps: int,
+    rate: float,
+    device: torch.device,
+    precision: Precision,
+    message: str,
+    preview: Preview,
+) -> Generator[Progress, Command | None, FitResult]:
+    """Fit a network with AdamW and one cycle up to the learning rate `rate`."""
+    optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=_DECAY)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: one_cycle(step / max(steps, 1))
+    )
+    return (
+        yield from fit.fit(
+            net,
+            loss,
+            optimizer=optimizer,
+            steps=steps,
+            device=device,
+            message=message,
+            precision=precision,
+            schedule=schedule,
+            clip=_CLIP,
+            ema=_EMA,
+            preview=preview,
+        )
+    )
 
 
 def weighted_loss(logits: Tensor, batch: Batch) -> Tensor:

@@ -168,10 +168,7 @@ def predict(
         labels = _filled(labels, dimensions)
     notes += _odd_scale(labels, model.length, zoom)
     particles = _particles(labels, model, pixel_size_nm) if settings.particles else None
-    fractions = np.bincount(labels.ravel(), minlength=len(model.classes)) / labels.size
-    words = ", ".join(
-        f"{100 * share:.1f} % {name}" for share, name in zip(fractions, model.classes, strict=True)
-    )
+    words, metrics = shares_of(labels, model.classes)
     more = f" {particles.summary}" if particles else ""
     return Prediction(
         labels=labels,
@@ -179,11 +176,18 @@ def predict(
         uncertainty=entropy(shares),
         classes=model.classes,
         particles=particles,
-        summary=" ".join([f"{words}.{more}", *notes]),
-        metrics={name: float(s) for name, s in zip(model.classes, fractions, strict=True)},
+        summary=" ".join([f"{words}{more}", *notes]),
+        metrics=metrics,
         device=str(device),
         notes=tuple(notes),
     )
+
+
+def shares_of(labels: NDArray[np.uint8], classes: tuple[str, ...]) -> tuple[str, dict[str, float]]:
+    """Return the share of every class among labels of any shape, in words and by name."""
+    counts = np.bincount(labels.ravel(), minlength=len(classes)) / max(labels.size, 1)
+    shares = dict(zip(classes, counts.tolist(), strict=True))
+    return ", ".join(f"{100 * share:.1f} % {name}" for name, share in shares.items()) + ".", shares
 
 
 def entropy(shares: Real) -> Real:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from napari_physgen.backend import (
-    fit,
     generator,
     resolve_device,
     resolve_precision,
@@ -20,12 +19,9 @@ from napari_physgen.backend import (
 from napari_physgen.errors import UserError
 from napari_physgen.segmentation.adapt import adapt
 from napari_physgen.segmentation.learning import (
-    CLIP,
-    DECAY,
-    EMA,
     Preview,
     calibrate_norms,
-    one_cycle,
+    learn,
     weighted_loss,
 )
 from napari_physgen.segmentation.model import LEVELS, Design, SegmentationModel
@@ -95,29 +91,20 @@ def train(
     random = np.random.default_rng([settings.seed, 1])
     pairs = Pairs(pictures, targets, settings.boundary_weight, random)
     noise = generator(settings.seed, device, "augmentation")
-    preview = Preview(net, own or pictures[:1], device)
-
-    optimizer = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: one_cycle(step / settings.steps)
-    )
 
     def loss(model: nn.Module, step: int) -> Tensor:
         batch = pairs.draw(settings.batch, settings.crop, device)
         return weighted_loss(model(changed(batch.images, settings.augmentation, noise)), batch)
 
-    result = yield from fit.fit(
+    result = yield from learn(
         net,
         loss,
-        optimizer=optimizer,
         steps=settings.steps,
+        rate=settings.learning_rate,
         device=device,
-        message="learning from the look-alikes",
         precision=precision,
-        schedule=schedule,
-        clip=CLIP,
-        ema=EMA,
-        preview=preview,
+        message="learning from the look-alikes",
+        preview=Preview(net, own or pictures[:1], device),
     )
     calibrate_norms(net, pairs, settings, device)
     words = " (stopped early)" if result.stopped else ""
