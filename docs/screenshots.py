@@ -41,11 +41,16 @@ SHORT = {
 
 def main(
     folder: Path = HERE / "images",
-    tours: Sequence[str] = ("sim", "microstructure", "labour_free"),
+    tours: Sequence[str] = ("sim", "microstructure", "labour_free", "regions"),
 ) -> None:
     """Save the pictures of some tutorials in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    known = {"sim": sim, "microstructure": microstructure, "labour_free": labour_free}
+    known = {
+        "sim": sim,
+        "microstructure": microstructure,
+        "labour_free": labour_free,
+        "regions": regions,
+    }
     for name in tours:
         known[name](folder)
 
@@ -115,6 +120,38 @@ def labour_free(folder: Path) -> None:
     panel.verticalScrollBar().setValue(panel.verticalScrollBar().maximum())
     picture(viewer, folder / "labour_free_4_real.png")
     viewer.close()
+
+
+def regions(folder: Path) -> None:
+    """Save regions_1_open.png to regions_4_lattice.png."""
+    viewer, panel = open_panel("Map regions")
+    viewer.open_sample("napari-physgen", "regions_eds_map")
+    picture(viewer, folder / "regions_1_open.png")
+
+    press(panel, "Quick map")
+    hover(viewer, "EDS map regions", (40, 40))
+    picture(viewer, folder / "regions_2_quick.png")
+
+    press(panel, "Run")
+    panel.review.tables.expand()
+    settle()
+    panel.verticalScrollBar().setValue(panel.verticalScrollBar().maximum())
+    picture(viewer, folder / "regions_3_map.png")
+
+    viewer.layers.clear()
+    viewer.open_sample("napari-physgen", "regions_ferroelectric_domains")
+    viewer.reset_view()
+    press(panel, "Run")
+    hover(viewer, "ferroelectric domains regions", (128, 96))
+    picture(viewer, folder / "regions_4_lattice.png")
+    viewer.close()
+
+
+def hover(viewer: napari.Viewer, layer: str, pixel: tuple[int, int]) -> None:
+    """Put the cursor over a pixel of a layer."""
+    world = viewer.layers[layer].data_to_world(pixel)
+    viewer.cursor.position = (*(0,) * (viewer.dims.ndim - 2), *world)
+    settle()
 
 
 def etched() -> np.ndarray:

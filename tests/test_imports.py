@@ -15,6 +15,7 @@ HEAVY = ("torch", "monai", "lightning_fabric", "sklearn")
 LIGHT = ["", ".sim", ".backend", ".io", ".recipe", ".cli", ".provenance", ".settings", ".synthesis"]
 LIGHT += [f".synthesis.{name}" for name in ("settings", "results", "presets")]
 LIGHT += [f".synthesis.{name}" for name in ("dataset_settings", "calibration_settings")]
+LIGHT += [".regions", ".regions.settings", ".regions.results", ".io.scans", ".app.reader"]
 
 
 def loaded_after(code: str) -> set[str]:
@@ -31,7 +32,7 @@ def test_importing_the_package_loads_neither_torch_nor_qt(module):
     assert not loaded.intersection((*HEAVY, "napari", "qtpy", "PyQt6", "skimage"))
 
 
-@pytest.mark.parametrize("command", ["sim", "simulate", "dataset", "calibrate", "pfhub"])
+@pytest.mark.parametrize("command", ["sim", "simulate", "dataset", "calibrate", "pfhub", "regions"])
 def test_help_on_the_command_line_loads_neither_torch_nor_qt(command):
     code = f"from napari_physgen.cli import main\nmain(['{command}', '--help'])"
     assert not loaded_after(code).intersection((*HEAVY, "napari", "qtpy", "PyQt6"))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-Kind = Literal["image", "labels", "shapes"]
+Kind = Literal["image", "labels", "shapes", "vectors"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class Output:
         Short name in the microscopist's words, unique within a result.
     data : numpy.ndarray
         Pixels (..., y, x); for ``kind="shapes"`` ellipses as corner vertices
-        (n, 4, 2) in output pixels.
-    kind : {"image", "labels", "shapes"}
+        (n, 4, 2), for ``kind="vectors"`` lines as start and direction
+        (n, 2, 2), both in output pixels.
+    kind : {"image", "labels", "shapes", "vectors"}
     zoom : float
         Output pixels per input pixel along y and x (2 = half the pixel size).
     axes : tuple of str
@@ -35,7 +36,8 @@ class Output:
         A picture that is no image of the sample (a spectrum) is placed beside
         it this way.
     display : mapping
-        napari layer hints: colormap, visible, contrast_limits, blending, opacity.
+        napari layer hints: colormap, visible, contrast_limits, blending, opacity, edge_width;
+        features, a table with one row per vector or with a column "index" of labels.
     export : bool
         Whether the result belongs into an exported file.
     """

@@ -83,6 +83,11 @@ TOOLS: dict[str, Tool] = {
         "napari_physgen.segmentation:segment",
         inputs=("image",),
     ),
+    "regions": Tool(
+        "napari_physgen.regions.settings:RegionSettings",
+        "napari_physgen.regions:map_regions",
+        inputs=("data",),
+    ),
 }
 
 R = TypeVar("R", bound=Result)

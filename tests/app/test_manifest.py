@@ -21,13 +21,14 @@ def test_every_contribution_refers_to_a_command():
     contributions = MANIFEST.contributions
     ids = {command.id for command in contributions.commands}
     used = {item.command for item in contributions.widgets + contributions.writers}
+    used |= {item.command for item in contributions.readers}
     used |= {item.command for item in contributions.sample_data}
     used |= {item.command for menu in contributions.menus.values() for item in menu}
     assert used == ids
 
 
 def test_titles_in_the_palette_begin_with_a_verb():
-    verbs = {"Reconstruct", "Simulate", "Segment", "Export", "Save", "Open"}
+    verbs = {"Reconstruct", "Simulate", "Segment", "Map", "Export", "Save", "Open"}
     assert {command.title.split()[0] for command in MANIFEST.contributions.commands} <= verbs
 
 

@@ -151,6 +151,57 @@ def test_pictures_of_the_patterns_are_renewed_in_place(viewer, add_raw):
     np.testing.assert_allclose(circles.translate, (0, 160 * 0.08))
 
 
+def lines(count, **display):
+    vectors = np.random.default_rng(count).random((count, 2, 2)) * 50
+    table = {"pair": ["1-2"] * count}
+    return Output("walls", vectors, kind="vectors", zoom=2, display={"features": table} | display)
+
+
+def test_lines_become_vectors_on_their_picture(viewer, add_raw):
+    raw = add_raw()
+    labels = Output("labels", np.ones((64, 72), np.uint8), kind="labels")
+    walls = lines(5, edge_width=0.3)
+    layer, _ = add_results(viewer, [labels, walls], raw)
+    assert [shown.name for shown in viewer.layers] == ["cell", "cell labels", "cell walls"]
+    assert (layer.ndim, layer.edge_width, layer.vector_style) == (2, 0.3, "line")
+    np.testing.assert_allclose(
+        layer.data_to_world((0, 0)), raw.data_to_world((0, -0.25, -0.25))[1:]
+    )
+
+
+def test_lines_are_renewed_in_place_however_many_there_are(viewer, add_raw):
+    raw = add_raw()
+    for count in (5, 9, 0, 2):
+        add_results(viewer, [lines(count)], raw, renewed=("walls",))
+        (layer,) = viewer.layers[1:]
+        assert len(layer.data) == len(layer.features) == len(layer.edge_color) == count
+    assert set(layer.features["pair"]) == {"1-2"}
+
+
+def test_a_table_follows_its_labels(viewer, add_raw):
+    raw = add_raw()
+    for share in (0.25, 0.75):
+        table = {"index": [1], "share": [share]}
+        mask = np.ones((64, 72), np.uint8)
+        labels = Output("labels", mask, kind="labels", display={"features": table})
+        add_results(viewer, [labels], raw, renewed=("labels",))
+        assert viewer.layers["cell labels"].features["share"].tolist() == [share]
+    assert len(viewer.layers) == 2
+
+
+def test_a_single_plane_belongs_to_the_whole_axis(viewer, add_raw):
+    raw = add_raw(axis_labels=("energy", "y", "x"), scale=(0.5, 0.08, 0.08), translate=(3, 0, 0))
+    stack = Output("shares", np.zeros((2, 1, 64, 72)), axes=("region", "energy", "y", "x"))
+    (layer,) = add_results(viewer, [stack], raw)
+    energies = layer.data_to_world((0, 0, 0, 0))[1]
+    np.testing.assert_allclose(energies, raw.data_to_world((4, 0, 0))[0])
+    np.testing.assert_allclose(layer.scale[:2], (1, 4.5))
+    np.testing.assert_allclose(
+        layer.extent.world[:, 1] + np.array([-1, 1]) * (4.5 / 2),
+        raw.extent.world[:, 0] + np.array([-1, 1]) * 0.25,
+    )
+
+
 def test_an_output_that_cannot_be_shown_leaves_the_viewer_as_it_was(viewer, add_raw):
     raw = add_raw()
     broken = Output("broken", np.zeros((5, 5)), display={"colormap": "no such map"})

@@ -28,7 +28,7 @@ from napari_physgen.app.live_preview import LivePreview
 from napari_physgen.app.plots import LiveCurves
 from napari_physgen.app.preferences import preference, recall, remember
 from napari_physgen.app.result_bar import ResultBar
-from napari_physgen.app.results import KEY, add_results
+from napari_physgen.app.results import add_results, is_result
 from napari_physgen.app.runner import Ended, JobRunner, Update
 from napari_physgen.app.words import Words, duration
 from napari_physgen.errors import UserError
@@ -126,7 +126,7 @@ class JobPanel(QScrollArea):
         """Whether a layer is offered as input: images, but none of our own results."""
         from napari.layers import Image
 
-        return isinstance(layer, Image) and KEY not in layer.metadata
+        return isinstance(layer, Image) and not is_result(layer)
 
     def input_chosen(self, layer: Layer | None) -> None:
         """React to a newly chosen layer (None: there is none)."""

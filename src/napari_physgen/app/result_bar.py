@@ -152,7 +152,7 @@ class ResultBar(QWidget):
 
         layer = layer or self.panel.viewer.layers.selection.active
         values: Any = None if layer is None else layer.metadata.get(KEY)
-        if layer is None or not values:
+        if layer is None or "tool" not in (values or {}):
             raise UserError("Select a layer made by napari-physgen in the layer list first.")
         self._load(Recipe.of(Record.from_dict(values)), f"layer '{layer.name}'")
 

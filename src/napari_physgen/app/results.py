@@ -2,7 +2,8 @@
 
 A result takes scale, translate, rotate, shear, affine, units and axis labels from
 its source and changes only what the tool changed: with zoom z and crop origin c,
-pixel i of a result lies at source pixel ``i / z + translation + c``.
+pixel i of a result lies at source pixel ``i / z + translation + c``. A single plane along an
+axis that the source has too belongs to all of it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def placement(output: Output, source: Layer, origin: Origin = (0, 0)) -> dict[st
     ).set_slice([source.ndim - 2, source.ndim - 1])
     corner = physical(np.add(output.translation, origin))
     plane = np.diag([1 / output.zoom] * 2)
-    lead = len(output.axes) - 2 if output.kind != "shapes" else 0
+    lead = _dimensions(output) - 2
     linear, affine = np.eye(lead + 2), np.eye(lead + 3)
     linear[lead:, lead:] = physical.linear_matrix @ plane
     world = np.asarray(source.affine)
@@ -63,8 +64,9 @@ def placement(output: Output, source: Layer, origin: Origin = (0, 0)) -> dict[st
         if at >= 0:
             units[axis] = str(source.units[at])
             if names[at] == output.axes[axis]:
-                linear[axis, axis] = source.scale[at]
-                translate[axis] = source.translate[at]
+                count = _length(source, at) if output.data.shape[axis] == 1 else 1
+                linear[axis, axis] = source.scale[at] * count
+                translate[axis] = source.translate[at] + source.scale[at] * (count - 1) / 2
     step = Affine(linear_matrix=linear, translate=translate)
     return {
         "scale": step.scale,
@@ -96,6 +98,8 @@ def make_layer(
     if kind == "shapes":
         arguments = {"edge_color": EDGE, "face_color": FACE} | arguments
         arguments["shape_type"] = "ellipse"
+    elif kind == "vectors":
+        arguments = {"edge_color": EDGE, "vector_style": "line"} | arguments
     elif kind == "image" and "contrast_limits" not in arguments:
         arguments["contrast_limits"] = contrast(output.data)
     return Layer.create(output.data, arguments, kind)
@@ -115,8 +119,8 @@ def add_results(
 ) -> list[Layer]:
     """Put the outputs above their source and its earlier results, the first one on top.
 
-    Shapes and labels lie above the picture that they belong to, the output before them. The
-    layers are all made before the first is inserted: outputs that cannot be
+    Shapes, vectors and labels lie above the picture that they belong to, the output before them.
+    The layers are all made before the first is inserted: outputs that cannot be
     shown leave the viewer as it was.
 
     Parameters
@@ -173,6 +177,11 @@ def add_results(
     return layers
 
 
+def is_result(layer: Layer) -> bool:
+    """Whether one of our tools made a layer; those that our reader opened are measurements."""
+    return KEY in layer.metadata and "signal_axis" not in layer.metadata[KEY]
+
+
 def warm_up() -> None:
     """Let a worker wait for what napari's first label layer loads and compiles, half a second."""
     from napari.layers import Labels
@@ -193,6 +202,8 @@ def renew(layer: Layer, output: Output, source: Layer, origin: Origin = (0, 0)) 
         layer.edge_color, layer.face_color = EDGE, FACE
     else:
         layer.data = output.data
+    if "features" in output.display:
+        layer.features = output.display["features"]
     for name, value in placement(output, source, origin).items():
         shown = getattr(layer, name)
         if name == "units":
@@ -207,9 +218,20 @@ def _earlier(viewer: ViewerModel, output: Output, source: Layer) -> Layer | None
     name = f"{source.name} {output.name}"
     for layer in viewer.layers:
         same = layer.name == name and KEY in layer.metadata
-        if same and (output.kind == "shapes" or layer.ndim == output.data.ndim):
+        if same and layer.ndim == _dimensions(output):
             return layer
     return None
+
+
+def _length(source: Layer, axis: int) -> int:
+    """Return the size of the source along an axis, which a single plane covers as a whole."""
+    data = source.data[0] if getattr(source, "multiscale", False) else source.data
+    return int(data.shape[axis])
+
+
+def _dimensions(output: Output) -> int:
+    """Return how many axes the layer of an output has."""
+    return len(output.axes) if output.kind in ("image", "labels") else 2
 
 
 def above(viewer: ViewerModel, source: Layer) -> int:

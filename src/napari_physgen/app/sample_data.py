@@ -1,4 +1,4 @@
-"""Simulated raw SIM stacks and microstructures, made in process by our own models."""
+"""Simulated raw SIM stacks, microstructures and scans, made in process by our own models."""
 
 from __future__ import annotations
 
@@ -131,3 +131,55 @@ def _raw_layer(name: str, truth: np.ndarray, photons: float) -> LayerData:
         "metadata": {"microscope": dict(MICROSCOPE)},
     }
     return raw, meta, "image"
+
+
+def two_phases() -> list[LayerData]:
+    """Atomic-resolution STEM of two crystal phases; the truth, for comparison, is hidden."""
+    return _scan("two-phase", "two phases", "STEM")
+
+
+def ferroelectric_domains() -> list[LayerData]:
+    """Atomic-resolution STEM of ferroelectric domains that differ by small shifts of columns."""
+    return _scan("ferro", "ferroelectric domains", "STEM")
+
+
+def pfm_domains() -> list[LayerData]:
+    """Amplitude, phase and topography of piezoresponse force microscopy."""
+    return _scan("pfm", "PFM domains", "PFM")
+
+
+def eds_map() -> list[LayerData]:
+    """Spectra of X-rays, one per pixel, of four compounds with few counts."""
+    return _scan("spectral", "EDS map", "EDS")
+
+
+def _scan(sample: str, name: str, modality: str) -> list[LayerData]:
+    """Return a simulated scan, its signal axis first, and its hidden regions."""
+    from napari_physgen.regions.simulate import SimulatedScanSettings, simulate_scan
+
+    scan = simulate_scan(SimulatedScanSettings.parse({"sample": sample}))
+    data, step = scan.data, scan.pixel_size_nm
+    flat = {"scale": (step, step), "units": ("nm", "nm"), "axis_labels": ("y", "x")}
+    meta: dict[str, Any] = {"name": name, **flat}
+    known: dict[str, Any] = {"signal_axis": None, "values": None, "units": "pixel"}
+    if scan.kind == "channels":
+        known |= {"signal_axis": "channel", "channels": scan.channels}
+        meta |= _lead("channel", "pixel", 1.0, 0.0, step)
+    if scan.axis is not None:
+        data = np.moveaxis(data, -1, 0)
+        energy = scan.axis / 1000
+        known |= {"signal_axis": "energy", "values": energy, "units": "keV"}
+        meta |= _lead("energy", "keV", float(energy[1] - energy[0]), float(energy[0]), step)
+    meta["metadata"] = {"physgen": {**known, "modality": modality}}
+    hidden = {"name": f"{name} truth", "visible": False, "opacity": 0.4, **flat}
+    return [(data, meta, "image"), (scan.labels, hidden, "labels")]
+
+
+def _lead(axis: str, unit: str, size: float, first: float, step: float) -> dict[str, Any]:
+    """Return where pixels lie along a leading axis and along y and x."""
+    return {
+        "scale": (size, step, step),
+        "translate": (first, 0.0, 0.0),
+        "units": (unit, "nm", "nm"),
+        "axis_labels": (axis, "y", "x"),
+    }

@@ -36,7 +36,7 @@ def layer_image(data: Any, meta: Mapping[str, Any], kind: str) -> Image:
     units = [str(unit) for unit in meta.get("units") or ["pixel"] * spatial]
     scale = np.broadcast_to(meta.get("scale", 1), spatial)
     translate = np.broadcast_to(meta.get("translate", 0), spatial)
-    values = meta.get("metadata", {}).get(KEY)
+    values = meta.get("metadata", {}).get(KEY, {})
     return Image(
         name=str(meta.get("name", kind)),
         data=pixels,
@@ -44,7 +44,7 @@ def layer_image(data: Any, meta: Mapping[str, Any], kind: str) -> Image:
         step={axis: (float(scale[i]), units[i]) for i, axis in enumerate(axes)},
         origin={axis: float(translate[i]) for i, axis in enumerate(axes)},
         kind="labels" if kind == "labels" else "image",
-        record=Record.from_dict(values) if values else None,
+        record=Record.from_dict(values) if "tool" in values else None,
     )
 
 

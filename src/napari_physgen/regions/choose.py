@@ -1,0 +1,175 @@
+"""What nobody wants to choose by hand: how many regions there are, and what a wall costs.
+
+The number of regions is the one with the most evidence (objective less the price of its
+parameters) among those whose regions are wider than what is resolved and whose walls are steps,
+not lines drawn across a slow change. The wall cost is the usual one, unless another one
+gives clearly more stable maps of data that are measured again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_physgen.backend.job import Command, Progress, Stop
+from napari_physgen.metrics.partition import adjusted_rand
+from napari_physgen.regions import mixture
+from napari_physgen.regions._interfaces import narrowest, steps
+from napari_physgen.regions._likelihood import likelihood
+from napari_physgen.regions._perturb import perturbed
+from napari_physgen.regions.results import CountChoice, WallChoice
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari_physgen.regions.features import Features
+    from napari_physgen.regions.mixture import Mixture
+
+USUAL = 2.5
+"""Wall cost, nats per grid step: on simulated scans of six kinds the best or next to it."""
+
+WALL_COSTS = (0.6, 1.25, 2.5, 5.0, 10.0)
+_MARGIN = 0.05
+"""Gain of stability that makes up for leaving the usual wall cost."""
+
+_LEAST_JUMP = 0.75
+_LEAST_WINDOWS = 0.6
+_LEAST_STEPS = 3.0
+_REPEATS = 2
+_ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Count:
+    """A number of regions with its map, and why it was refused, if it was."""
+
+    choice: CountChoice
+    map: Mixture
+    refused: str = ""
+
+
+def count_regions(
+    features: Features, wall_cost: float, most: int, restarts: int, seed: int
+) -> Generator[Progress, Command | None, list[Count]]:
+    """Fit maps of 1 to `most` regions to (coarse) features.
+
+    Yields
+    ------
+    Progress
+
+    Returns
+    -------
+    list of Count
+        The chosen one first, then the others from few to many regions.
+    """
+    tried: list[Count] = []
+    for regions in range(1, most + 1):
+        found = mixture.fit(features, regions, wall_cost, restarts, seed)
+        stability = _stability(_repeats(features, found, seed), found, wall_cost)
+        price = _price(features, regions)
+        choice = CountChoice(regions, found.objective, found.objective - price, stability)
+        tried.append(Count(choice, found, _refusal(features, found)))
+        command = yield Progress(regions, most, f"trying {regions} regions")
+        if isinstance(command, Stop) or _hopeless(tried):
+            break
+    best = max((one for one in tried if not one.refused), key=lambda one: one.choice.icl)
+    return [best, *(one for one in tried if one is not best)]
+
+
+def wall_costs(
+    features: Features, start: Mixture, seed: int
+) -> Generator[Progress, Command | None, tuple[float, tuple[WallChoice, ...]]]:
+    """Solve for maps of several wall costs, each from the map of the one before.
+
+    Yields
+    ------
+    Progress
+
+    Returns
+    -------
+    wall_cost : float
+        The chosen one.
+    tried : tuple of WallChoice
+        Points of the L-curve.
+    """
+    points: dict[float, WallChoice] = {}
+    maps = {USUAL: start}
+    again = _repeats(features, start, seed)
+    usual = WALL_COSTS.index(USUAL)
+    order = [*WALL_COSTS[usual:], *WALL_COSTS[:usual][::-1]]
+    for number, cost in enumerate(order):
+        before = maps[min(maps, key=lambda known: abs(np.log(known / cost)))]
+        found = mixture.solve(features, before.probabilities, cost, _ROUNDS)
+        maps[cost] = found
+        stability = _stability(again, found, cost)
+        points[cost] = WallChoice(cost, found.misfit, found.length, stability)
+        command = yield Progress(number + 1, len(order), f"trying a wall cost of {cost:g}")
+        if isinstance(command, Stop):
+            break
+    return _steadiest(list(points.values())), tuple(points[cost] for cost in sorted(points))
+
+
+def _steadiest(points: list[WallChoice]) -> float:
+    """Return the wall cost nearest to the usual one that is about as stable as any."""
+    most = max(point.stability for point in points)
+    stable = [point.wall_cost for point in points if point.stability >= most - _MARGIN]
+    return min(stable, key=lambda cost: abs(np.log(cost / USUAL)))
+
+
+def _repeats(features: Features, found: Mixture, seed: int) -> list[Features]:
+    """Return the features as other measurements might give them."""
+    if found.regions == 1:
+        return []
+    return [
+        perturbed(features, found.labels, np.random.default_rng([seed, repeat]))
+        for repeat in range(_REPEATS)
+    ]
+
+
+def _stability(again: list[Features], found: Mixture, wall_cost: float) -> float:
+    """Return the mean adjusted Rand index between a map and those of repeated measurements."""
+    scores = []
+    for features in again:
+        other = mixture.solve(features, found.probabilities, wall_cost, _ROUNDS)
+        valid = features.valid
+        scores.append(adjusted_rand(found.labels[valid], other.labels[valid]))
+    return float(np.mean(scores)) if scores else 1.0
+
+
+def _price(features: Features, regions: int) -> float:
+    """Return what the parameters cost, nats.
+
+    Bayes' criterion; for spectra with hundreds of channels, where most hold nothing that tells
+    regions apart, Akaike's.
+    """
+    count = likelihood(features).parameters
+    if features.family == "counts":
+        return float(count * regions)
+    nodes = float(features.valid.sum()) * features.evidence
+    return float(0.5 * count * regions * np.log(max(nodes, 2)))
+
+
+def _refusal(features: Features, found: Mixture) -> str:
+    """Say why a map is no answer, whatever its evidence."""
+    if found.regions == 1:
+        return ""
+    if found.smallest == 0:
+        return "one of the regions is empty"
+    width = narrowest(features, found.labels, found.regions)
+    windowed = features.window > features.step[0]
+    least = _LEAST_WINDOWS * features.window / features.step[0] if windowed else _LEAST_STEPS
+    if width < least:
+        return "one of the regions is narrower than what is resolved"
+    if any(step.jump < _LEAST_JUMP for step in steps(features, found.labels)):
+        return "there is a slow change, not a step, between two of the regions"
+    return ""
+
+
+def _hopeless(tried: list[Count]) -> bool:
+    """Whether the last three maps were all refused or had less evidence than an earlier one."""
+    if len(tried) < 5:
+        return False
+    best = max(one.choice.icl for one in tried if not one.refused)
+    return all(one.refused or one.choice.icl < best for one in tried[-3:])

@@ -1,0 +1,332 @@
+"""The fast map: a mixture of regions whose walls cost their length.
+
+The objective of a map z, in nats, which the network is judged by as well:
+
+    J(z) = evidence * max_theta sum_x log p(features(x) | theta_z(x)) - wall_cost * length(z)
+
+with the Cauchy-Crofton length over eight neighbours in grid steps. EM alternates between the
+parameters theta of the regions and a convex solve for the map (`_potts`), from several starts,
+on a coarse grid first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.special import xlogy
+
+from napari_physgen.physics.wall_edges import label_length
+from napari_physgen.regions._likelihood import Counts, likelihood
+from napari_physgen.regions._potts import Potts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_physgen.regions.features import Features
+
+_ROUNDS = 16
+_STEPS, _LAST_STEPS = 15, 60  # of the solver: between two looks at the parameters, and at the end
+_SETTLED = 1e-3  # share of nodes that may still change region
+_LEAST_SHARE = 0.05  # of 1 / regions: a start that lost a region is kept only if nothing else is
+_COARSE_NODES = 5000
+_BLOCKS = (4, 8, 6, 3, 2)
+_MORE = 3
+"""Every other start has so many regions too many, which are then merged where that costs least."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A map of regions on the grid.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        (y, x) int64, regions 0, 1, ...; arbitrary where nothing is valid.
+    probabilities : numpy.ndarray
+        (region, y, x) float32.
+    objective : float
+        J, nats.
+    misfit : float
+        Negative tempered log-likelihood per valid node, nats.
+    length : float
+        Walls, grid steps.
+    means : numpy.ndarray
+        (region, feature) mean descriptor, or spectrum with the sum 1.
+    """
+
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    objective: float
+    misfit: float
+    length: float
+    means: NDArray[np.float32]
+
+    @property
+    def regions(self) -> int:
+        """Number of regions, empty ones included."""
+        return len(self.probabilities)
+
+    @property
+    def smallest(self) -> float:
+        """Share of the smallest region, as a fraction of 1 / regions."""
+        counts = np.bincount(self.labels.ravel(), minlength=self.regions)
+        return float(counts.min() * self.regions / max(counts.sum(), 1))
+
+
+def objective(features: Features, labels: NDArray[np.integer], wall_cost: float) -> float:
+    """Return J of a hard map, nats.
+
+    Parameters
+    ----------
+    features : Features
+    labels : numpy.ndarray
+        (y, x) regions from 0 on.
+    wall_cost : float
+        Nats per grid step.
+    """
+    return -_misfit(features, labels) - wall_cost * _length(features, labels)
+
+
+def solve(
+    features: Features, start: NDArray[np.floating], wall_cost: float, rounds: int = _ROUNDS
+) -> Mixture:
+    """Fit the mixture from a soft map.
+
+    Parameters
+    ----------
+    features : Features
+    start : numpy.ndarray
+        (region, y, x).
+    wall_cost : float
+        Nats per grid step.
+    rounds : int
+        Most alternations between parameters and map.
+    """
+    model = likelihood(features)
+    valid = torch.from_numpy(features.valid)
+    potts = Potts(features.spacing, valid)
+    soft = torch.from_numpy(np.ascontiguousarray(start, np.float32))
+    labels = soft.argmax(0)
+    for _ in range(rounds):
+        cost = _cost(model.of(soft[:, valid]), features.evidence, soft, valid)
+        soft = potts.solve(cost, wall_cost, soft, _STEPS)
+        before, labels = labels, soft.argmax(0)
+        if (labels != before)[valid].float().mean() < _SETTLED:
+            break
+    soft = potts.solve(cost, wall_cost, soft, _LAST_STEPS)
+    labels = soft.argmax(0)
+    hard = torch.nn.functional.one_hot(labels, len(soft)).movedim(-1, 0).float()
+    cost = _cost(model.of(hard[:, valid]), features.evidence, soft, valid)
+    soft = potts.soften(cost, wall_cost, soft)
+    z = labels.numpy()
+    misfit, length = _misfit(features, z), _length(features, z)
+    return Mixture(
+        z,
+        soft.numpy(),
+        -misfit - wall_cost * length,
+        misfit / max(int(features.valid.sum()), 1),
+        length,
+        model.means.numpy().copy(),
+    )
+
+
+def fit(
+    features: Features, regions: int, wall_cost: float, restarts: int = 6, seed: int = 0
+) -> Mixture:
+    """Fit the mixture from several starts and return the best map.
+
+    Parameters
+    ----------
+    features : Features
+    regions : int
+    wall_cost : float
+        Nats per grid step.
+    restarts : int
+    seed : int
+
+    Returns
+    -------
+    Mixture
+        The one with the largest objective among those that kept all regions.
+    """
+    coarse, factor = coarsened(features)
+    if regions == 1 or factor == 1:
+        return _best(features, regions, wall_cost, restarts, seed)
+    return finer(features, _best(coarse, regions, wall_cost, restarts, seed), wall_cost)
+
+
+def finer(features: Features, rough: Mixture, wall_cost: float) -> Mixture:
+    """Go on from a map of the `coarsened` features with all of them."""
+    coarse = rough.probabilities
+    height, width = features.shape
+    factor = max(height // coarse.shape[1], 1)
+    q = coarse.repeat(factor, 1).repeat(factor, 2)
+    q = np.pad(q, ((0, 0), (0, factor), (0, factor)), mode="edge")[:, :height, :width]
+    return solve(features, q, wall_cost)
+
+
+def _best(
+    features: Features, regions: int, wall_cost: float, restarts: int, seed: int
+) -> Mixture:
+    """Return the best map of several starts."""
+    if regions == 1:
+        return solve(features, np.ones((1, *features.shape), np.float32), wall_cost)
+    maps = []
+    for number in range(restarts):
+        more = _MORE * (number % 2)
+        start = _start(features, regions + more, number // 2, seed)
+        found = solve(features, start, wall_cost, _ROUNDS // 2 if more else _ROUNDS)
+        maps.append(_merged(features, found, regions, wall_cost) if more else found)
+    return max(maps, key=lambda one: (one.smallest >= _LEAST_SHARE, one.objective))
+
+
+def _cost(
+    nats: torch.Tensor, evidence: float, like: torch.Tensor, valid: torch.Tensor
+) -> torch.Tensor:
+    """Return (region, y, x) what each region costs, relative to the best one."""
+    cost = torch.zeros_like(like)
+    cost[:, valid] = evidence * (nats.max(0).values - nats)
+    return cost
+
+
+def _misfit(features: Features, labels: NDArray[np.integer]) -> float:
+    model = likelihood(features)
+    z = torch.from_numpy(labels[features.valid].astype(np.int64))
+    share = torch.nn.functional.one_hot(z).T.float()
+    nats = model.of(share)
+    chosen = float(nats.gather(0, z[None]).double().sum())
+    # Counts relative to one region for all, so that the figure says what regions explain.
+    return features.evidence * ((model.alone if isinstance(model, Counts) else 0.0) - chosen)
+
+
+def _length(features: Features, labels: NDArray[np.integer]) -> float:
+    return label_length(labels, features.spacing, features.valid)
+
+
+def coarsened(features: Features) -> tuple[Features, int]:
+    """Return means (sums of counts) over blocks of nodes where there are very many.
+
+    Returns
+    -------
+    features : Features
+    factor : int
+        Side of the blocks, nodes; 1 where nothing was done.
+    """
+    factor = 1
+    while features.valid.size / (factor + 1) ** 2 > _COARSE_NODES and factor < 8:
+        factor += 1
+    if factor == 1:
+        return features, 1
+    values, inside = _blocks(features, factor)
+    # Means of overlapping windows are as much evidence as their nodes together, up to one.
+    counts = features.family == "counts"
+    evidence = features.evidence if counts else min(1.0, features.evidence * factor**2)
+    middle = (factor - 1) / 2
+    coarse = replace(
+        features,
+        values=values,
+        valid=inside,
+        evidence=evidence,
+        step=(features.step[0] * factor, features.step[1] * factor),
+        start=tuple(a + middle * b for a, b in zip(features.start, features.step, strict=True)),
+        window=max(features.window, round(features.step[0] * factor)),
+    )
+    return coarse, factor
+
+
+def _blocks(
+    features: Features, size: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the values (feature, y, x) of blocks of nodes and which of these have data."""
+    count, height, width = features.values.shape
+    rows, columns = max(height // size, 1), max(width // size, 1)
+    size_y, size_x = min(size, height), min(size, width)
+    cut = (slice(None), slice(0, rows * size_y), slice(0, columns * size_x))
+    weight = features.valid[cut[1:]].reshape(rows, size_y, columns, size_x)
+    values = features.values[cut].reshape(count, rows, size_y, columns, size_x)
+    total = (values * weight).sum((2, 4))
+    members = weight.sum((1, 3))
+    inside = members > 0
+    if features.family == "gaussian":
+        total = total / np.maximum(members, 1)
+    return total.astype(np.float32), inside
+
+
+def _merged(features: Features, found: Mixture, regions: int, wall_cost: float) -> Mixture:
+    """Merge regions, one pair at a time, where the objective loses least."""
+    while found.regions > regions:
+        first, second = _cheapest_pair(features, found, wall_cost)
+        q = np.delete(found.probabilities, second, 0)
+        q[first] += found.probabilities[second]
+        last = found.regions - 1 == regions
+        found = solve(features, q, wall_cost, _ROUNDS if last else 2)
+    return found
+
+
+def _cheapest_pair(features: Features, found: Mixture, wall_cost: float) -> tuple[int, int]:
+    """Return the two regions that are most alike, walls between them included."""
+    count = found.regions
+    own = np.eye(count)[found.labels[features.valid]].T
+    size = own.sum(1)
+    total = own @ features.points
+    losses = {}
+    for first in range(count):
+        for second in range(first + 1, count):
+            if features.family == "counts":
+                loss = _parting(total[first], total[second])
+            else:
+                share = size[first] * size[second] / max(size[first] + size[second], 1)
+                means = total / np.maximum(size, 1)[:, None]
+                # Of whitened descriptors: half the squared distance of the means, per node.
+                loss = 0.5 * share * float(((means[first] - means[second]) ** 2).sum())
+            touching = _between(features, found.labels, first, second)
+            losses[first, second] = features.evidence * loss - wall_cost * touching
+    return min(losses, key=lambda pair: losses[pair])
+
+
+def _parting(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    """Return how much likelier counts are with two spectra than with one, nats."""
+
+    def nats(counts: NDArray[np.floating]) -> float:
+        return float(xlogy(counts, counts / max(counts.sum(), 1e-9)).sum())
+
+    return nats(first) + nats(second) - nats(first + second)
+
+
+def _between(features: Features, labels: NDArray[np.integer], first: int, second: int) -> float:
+    either = ((labels == first) | (labels == second)) & features.valid
+    return label_length(labels, features.spacing, either)
+
+
+def _start(features: Features, regions: int, number: int, seed: int) -> NDArray[np.float32]:
+    """Return a soft map from k-means of means over blocks of a size that goes with `number`."""
+    from sklearn.cluster import KMeans
+
+    height, width = features.shape
+    size = min(_BLOCKS[number % len(_BLOCKS)], max(min(height, width) // 4, 1))
+    values, inside = _blocks(features, size)
+    if inside.sum() < 4 * regions:
+        size = 1
+        values, inside = _blocks(features, 1)
+    points = _comparable(values[:, inside], features.family)
+    found = KMeans(regions, n_init=2, random_state=seed * 1000 + number).fit(points)
+    labels = np.zeros(inside.shape, np.int64)
+    labels[inside] = found.labels_
+    labels = labels.repeat(size, 0).repeat(size, 1)
+    labels = np.pad(labels, ((0, size), (0, size)), mode="edge")[:height, :width]
+    return (0.9 * np.eye(regions, dtype=np.float32)[labels] + 0.1 / regions).transpose(2, 0, 1)
+
+
+def _comparable(values: NDArray[np.float32], family: str) -> NDArray[np.float32]:
+    """Return (point, feature) values in which distances mean something."""
+    points = values.T
+    if family == "gaussian":
+        return points
+    # Square roots of shares have nearly the same scatter in all channels (Hellinger distance).
+    shares = np.sqrt(points / np.maximum(points.sum(1, keepdims=True), 1e-9))
+    centred = shares - shares.mean(0)
+    _, _, axes = np.linalg.svd(centred[:: max(len(centred) // 4000, 1)], full_matrices=False)
+    return centred @ axes[:8].T
