@@ -125,7 +125,7 @@ def labour_free(folder: Path) -> None:
 def regions(folder: Path) -> None:
     """Save regions_1_open.png to regions_4_lattice.png."""
     viewer, panel = open_panel("Map regions")
-    viewer.open_sample("napari-physgen", "regions_eds_map")
+    viewer.open_sample("napari-physgen", "eds_map")
     picture(viewer, folder / "regions_1_open.png")
 
     press(panel, "Quick map")
@@ -139,7 +139,7 @@ def regions(folder: Path) -> None:
     picture(viewer, folder / "regions_3_map.png")
 
     viewer.layers.clear()
-    viewer.open_sample("napari-physgen", "regions_ferroelectric_domains")
+    viewer.open_sample("napari-physgen", "ferroelectric_domains")
     viewer.reset_view()
     press(panel, "Run")
     hover(viewer, "ferroelectric domains regions", (128, 96))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 
@@ -219,3 +220,21 @@ def test_unit_and_tooltip_come_from_the_model(form):
     editor = form._editors["needed"]
     assert editor.box.text() == "65 nm"
     assert "No default." in editor.toolTip()
+
+
+class Groups(Settings):
+    groups: Annotated[int, Field(ge=1, le=16)] | Literal["auto"] = setting(
+        "auto", title="Groups", description="How many, or auto."
+    )
+
+
+def test_a_number_or_the_word_auto_is_a_box_behind_a_tick(qtbot):
+    form = SettingsForm(Groups)
+    qtbot.addWidget(form)
+    assert form.value() == Groups()
+    form.put({"groups": 4})
+    assert form.value().groups == 4
+    box = form._editors["groups"].editor.box
+    assert (box.minimum(), box.maximum()) == (1, 16)
+    form.put({"groups": "auto"})
+    assert form.value().groups == "auto"

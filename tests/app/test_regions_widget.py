@@ -96,7 +96,7 @@ class FakeRegions:
             2,
             settings.wall_cost or 1.0,
             counts=COUNTS if settings.regions == "auto" else (),
-            walls=WALLS if settings.wall_cost is None else (),
+            walls=WALLS if self.given[-1][0].wall_cost is None else (),
             notes=("No lattice was found.",),
         )
         return FakeMap(
@@ -157,9 +157,13 @@ def panel(viewer, cube, qtbot, fake, monkeypatch):
     widget = MapRegions(viewer)
     widget.errors = errors
     qtbot.addWidget(widget)
-    widget.wait = lambda: qtbot.waitUntil(lambda: not widget.runner.running, timeout=10000)
+    widget.wait = lambda: qtbot.waitUntil(lambda: not widget.runner.running, timeout=30000)
     yield widget
     widget.abandon()
+
+
+def title(panel):
+    return panel.review.curve.plot.getPlotItem().titleLabel.text
 
 
 def names(panel):
@@ -237,6 +241,16 @@ def test_the_next_map_takes_the_place_of_the_last_unless_it_was_renamed(panel):
     assert len(walls.edge_color) == len(walls.data) == len(walls.features)
 
 
+def test_the_view_stays_where_it_is(panel, viewer, fake):
+    panel.chooser.choose(viewer.add_image(np.ones((32, 32)), name="flat"))
+    viewer.layers.remove("map")
+    viewer.scene.camera.center, viewer.scene.camera.zoom = (3, 4), 7.5
+    panel.run()
+    panel.wait()
+    assert viewer.scene.camera.center[-2:] == (3, 4)
+    assert viewer.scene.camera.zoom == 7.5
+
+
 def test_walls_do_not_outlive_the_map_that_had_them(panel):
     panel.run()
     panel.wait()
@@ -296,11 +310,12 @@ def test_live_labels_come_and_go_and_the_last_map_steps_aside(panel, fake, qtbot
     panel.wait()
     fake.steps, fake.pause = 400, 0.005
     panel.run()
-    qtbot.waitUntil(lambda: panel.live.layer is not None, timeout=10000)
+    qtbot.waitUntil(lambda: panel.live.layer is not None, timeout=30000)
     last = panel.viewer.layers["map regions"]
     assert not last.visible
+    assert "found by itself" in title(panel)
     panel.form.put({"wall_cost": 7.0})
-    qtbot.waitUntil(lambda: bool(fake.heard), timeout=10000)
+    qtbot.waitUntil(lambda: bool(fake.heard), timeout=30000)
     assert fake.heard == [Tune(wall_cost=7.0)]
     panel.stop()
     panel.wait()
@@ -308,6 +323,7 @@ def test_live_labels_come_and_go_and_the_last_map_steps_aside(panel, fake, qtbot
     assert names(panel).count("map regions") == 1
     assert not any("live" in name for name in names(panel))
     assert (last.data[0] == 2).argmax() == 17
+    assert "found by itself" not in title(panel)
 
 
 def test_a_failed_job_brings_the_last_map_back_unchanged(panel, fake):
@@ -352,13 +368,14 @@ def test_pointing_at_the_l_curve_makes_the_map_follow(panel, fake, qtbot):
     assert curve.mark.pos().x() == pytest.approx(curve.curve.place(1.0)[0])
     curve.point_at(*curve.curve.place(10.0))
     assert panel.form.values()["wall_cost"] == 10
-    qtbot.waitUntil(lambda: len(fake.given) == 2, timeout=10000)
+    qtbot.waitUntil(lambda: len(fake.given) == 2, timeout=30000)
     panel.wait()
     settings = fake.given[1][0]
     assert (settings.method, settings.regions, settings.wall_cost) == ("fast", 2, 10)
     assert (panel.viewer.layers["map regions"].data[0] == 2).argmax() == 20
     assert not curve.isHidden()  # the curve stays although the last job tried one cost alone
-    assert "wall cost 10" in curve.plot.getPlotItem().titleLabel.text
+    assert "wall cost 10" in title(panel)
+    assert "found by itself" not in title(panel)
 
 
 def test_moving_on_while_the_map_follows_ends_at_the_last_place(panel, fake, qtbot):
@@ -367,9 +384,9 @@ def test_moving_on_while_the_map_follows_ends_at_the_last_place(panel, fake, qtb
     fake.steps, fake.pause = 30, 0.01
     curve = panel.review.curve
     curve.point_at(*curve.curve.place(3.0))
-    qtbot.waitUntil(lambda: panel.runner.running, timeout=10000)
+    qtbot.waitUntil(lambda: panel.runner.running, timeout=30000)
     curve.point_at(*curve.curve.place(10.0))
-    qtbot.waitUntil(lambda: len(fake.given) == 3, timeout=10000)
+    qtbot.waitUntil(lambda: len(fake.given) == 3, timeout=30000)
     panel.wait()
     assert fake.heard == []
     assert fake.given[-1][0].wall_cost == 10
@@ -385,7 +402,7 @@ def test_the_map_that_follows_keeps_the_mask_it_was_made_with(panel, viewer, fak
     panel.wait()
     viewer.layers.remove(painted)
     panel.review.curve.point_at(*panel.review.curve.curve.place(10.0))
-    qtbot.waitUntil(lambda: len(fake.given) == 2, timeout=10000)
+    qtbot.waitUntil(lambda: len(fake.given) == 2, timeout=30000)
     panel.wait()
     np.testing.assert_array_equal(fake.given[1][2], inside > 0)
     record = Record.from_dict(viewer.layers["map regions"].metadata[KEY])
@@ -397,10 +414,10 @@ def test_a_running_network_hears_of_the_place_pointed_at(panel, fake, qtbot):
     panel.wait()
     fake.steps, fake.pause = 400, 0.005
     panel.run()
-    qtbot.waitUntil(lambda: panel.bar.value() > 0, timeout=10000)
+    qtbot.waitUntil(lambda: panel.bar.value() > 0, timeout=30000)
     curve = panel.review.curve
     curve.point_at(*curve.curve.place(3.0))
-    qtbot.waitUntil(lambda: bool(fake.heard), timeout=10000)
+    qtbot.waitUntil(lambda: bool(fake.heard), timeout=30000)
     assert fake.heard == [Tune(wall_cost=3.0)]
     panel.stop()
     panel.wait()
@@ -459,6 +476,20 @@ def test_the_place_under_the_cursor_is_shown_beside_its_region(panel, viewer, fa
     assert probe.place() is None
 
 
+def test_outside_of_the_mask_there_is_nothing_to_compare(panel, viewer, qtbot):
+    inside = np.ones((20, 30), np.uint8)
+    inside[:5] = 0
+    panel.masks.choose(viewer.add_labels(inside, name="painted"))
+    panel.show()
+    panel.run()
+    panel.wait()
+    for pixel, words in (((10, 4), "region 1"), ((2, 4), "no data")):
+        world = viewer.layers["map regions"].data_to_world(pixel)
+        viewer.cursor.position = (*(0,) * (viewer.dims.ndim - 2), *world)
+        qtbot.waitUntil(lambda words=words: words in panel.review.probe.words.text(), timeout=2000)
+    assert panel.review.probe._curves[2].getData()[0] is None
+
+
 def test_the_mouse_costs_nothing_before_there_is_a_map(panel, viewer):
     viewer.cursor.position = (0, 1, 1)
     assert panel.review.probe.place() is None
@@ -513,3 +544,22 @@ def test_settings_of_a_scan_are_not_taken_over_to_the_next_session(panel, viewer
     qtbot.addWidget(again)
     values = again.form.values()
     assert (values["wall_cost"], values["kind"], values["most_regions"]) == (None, "auto", 4)
+
+
+def test_the_tool_itself_finds_the_halves_of_a_small_scan(viewer, qtbot):
+    spectra = np.stack([np.hanning(32), np.roll(np.hanning(32), 6)]) + 0.1
+    halves = (np.arange(24) > 9).astype(int)
+    rates = np.broadcast_to(spectra[halves].T[:, None], (32, 20, 24))
+    data = np.random.default_rng(0).poisson(6 * rates).astype(np.uint16)
+    scan = viewer.add_image(data, name="halves", scale=(1, 3, 3), units=("pixel", "nm", "nm"))
+    panel = MapRegions(viewer)
+    qtbot.addWidget(panel)
+    panel.form.put({"regions": 2, "wall_cost": 2.0, "device": "cpu"})
+    panel.quick()
+    qtbot.waitUntil(lambda: not panel.runner.running, timeout=30000)
+    labels = viewer.layers["halves regions"]
+    assert len(np.unique(labels.data[:, 10:])) == len(np.unique(labels.data[:, :10])) == 1
+    np.testing.assert_allclose(labels.scale, scan.scale[1:])
+    assert len(viewer.layers["halves walls"].data) > 0
+    assert "60.0" in panel.results.summary.text() or "60 nm" in panel.results.summary.text()
+    panel.abandon()

@@ -110,9 +110,7 @@ def test_latents_come_in_units_of_the_window():
     torch.testing.assert_close(latents.sigma, log_sigma[:, :2].exp())
 
 
-@pytest.mark.parametrize(
-    ("pose", "count"), [(Pose(), 2), (Pose(shift=0.1), 4), (Pose(angle=1), 3)]
-)
+@pytest.mark.parametrize(("pose", "count"), [(Pose(), 2), (Pose(shift=0.1), 4), (Pose(angle=1), 3)])
 def test_only_what_the_pose_allows_is_a_latent(pose: Pose, count: int):
     model = PoseVAE((1, 8, 8), 2, pose)
     latents = model.encode(noise(2, 1, 8, 8))

@@ -21,11 +21,13 @@ from napari_physgen.regions.settings import RegionSettings
 CPU = torch.device("cpu")
 PERIOD, WINDOW, STEP = 8.0, 16, 4
 QUICK = RegionSettings(
-    method="classic", regions=2, perimeter="modica-mortola", steps=120, restarts=2, device="cpu"
+    method="classic", regions=2, perimeter="modica-mortola", steps=200, restarts=2, device="cpu"
 )
 
 
-def lattice(shape: tuple[int, int], centring: np.ndarray | float, angle: float = 0.1) -> np.ndarray:
+def lattice(
+    shape: tuple[int, int], centring: np.ndarray | float, angle: float = 0.1, noise: float = 0.2
+) -> np.ndarray:
     """Return atoms on a square lattice with fainter ones in the middle of its cells."""
     y, x = np.indices(shape) / PERIOD
     u, v = np.cos(angle) * y + np.sin(angle) * x, np.cos(angle) * x - np.sin(angle) * y
@@ -34,8 +36,8 @@ def lattice(shape: tuple[int, int], centring: np.ndarray | float, angle: float =
         far = [(axis - at + 0.5) % 1 - 0.5 for axis in (u, v)]
         return np.exp(-(far[0] ** 2 + far[1] ** 2) / (2 * 0.15**2))
 
-    noise = np.random.default_rng(0).standard_normal(shape)
-    return (atoms(0.0) + centring * atoms(0.5) + 0.2 * noise).astype(np.float32)[None]
+    scatter = noise * np.random.default_rng(0).standard_normal(shape)
+    return (atoms(0.0) + centring * atoms(0.5) + scatter).astype(np.float32)[None]
 
 
 def nodes(shape: tuple[int, int], window: int = WINDOW, step: int = STEP) -> Features:
@@ -51,7 +53,7 @@ def nodes(shape: tuple[int, int], window: int = WINDOW, step: int = STEP) -> Fea
     )
 
 
-def two_halves(size: int = 112) -> tuple[np.ndarray, Features, np.ndarray]:
+def two_halves(size: int = 80) -> tuple[np.ndarray, Features, np.ndarray]:
     """Return an image of two phases, its grid and the phase of every node."""
     left = np.arange(size) < size // 2
     image, features = lattice((size, size), np.where(left, 0.9, 0.0)[None]), nodes((size, size))
@@ -75,25 +77,25 @@ def explained(latent: np.ndarray, phase: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def free() -> ClassicResult:
-    return solved(*two_halves()[:2], wall_cost=0.0)
+    return solved(*two_halves()[:2], wall_cost=0.0, seed=1)
 
 
 @pytest.fixture(scope="module")
 def walled() -> ClassicResult:
-    return solved(*two_halves()[:2], wall_cost=1.0)
+    return solved(*two_halves()[:2], wall_cost=1.0, seed=1)
 
 
 def test_wall_cost_shortens_discontinuities_at_nearly_the_same_error(
     free: ClassicResult, walled: ClassicResult
 ):
-    assert walled.length < 0.7 * free.length
+    assert walled.length < 0.85 * free.length
     assert walled.error < 1.05 * free.error
 
 
 def test_wall_cost_makes_the_latents_follow_the_phases(free: ClassicResult, walled: ClassicResult):
     phase = two_halves()[2]
-    print(explained(walled.latent, phase), explained(free.latent, phase))
-    assert explained(walled.latent, phase) > 0.6
+    assert explained(walled.latent, phase) > explained(free.latent, phase)
+    assert explained(walled.latent, phase) > 0.7
     labels = walled.q.argmax(0)
     agree = (labels == phase).mean()
     assert max(agree, 1 - agree) > 0.9
@@ -136,40 +138,61 @@ def test_shrinking_the_maps_shortens_no_wall():
     torch.testing.assert_close(*lengths, rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("perimeter", ["crofton", "tv", "mumford-shah"])
-def test_a_wall_between_two_equal_parts_costs_its_length(perimeter: str):
-    """Within what eight neighbours can tell of a wall along an axis: 5 %."""
+@pytest.mark.parametrize(
+    ("perimeter", "share"), [("crofton", 0.76), ("tv", 0.76), ("mumford-shah", 0.98)]
+)
+def test_a_wall_between_two_equal_parts_costs_what_it_says(perimeter: str, share: float):
+    """Maps of one standard deviation on both sides: tanh(1) = 0.76 of a step between phases."""
     maps = torch.zeros(1, 40, 40)
     maps[:, :, 20:] = 0.3
     valid = torch.ones(40, 40, dtype=torch.bool)
     length = latent_length(perimeter, maps, maps.flatten(1).T, (1, 1), valid)
-    assert float(length) == pytest.approx(40, rel=0.07)
+    # Eight neighbours see walls along an axis 5 % too short.
+    assert float(length) == pytest.approx(40 * share, rel=0.07)
 
 
 def test_walls_are_stiff_at_first_only():
-    factors = [stiffness(progress) for progress in np.linspace(0, 1, 11)]
-    assert factors[0] == 20
-    assert factors[5:] == [1] * 6
-    assert all(later <= sooner for sooner, later in pairwise(factors))
+    for perimeter in ("crofton", "tv", "modica-mortola", "mumford-shah"):
+        factors = [stiffness(perimeter, progress) for progress in np.linspace(0, 1, 11)]
+        assert factors[0] >= 5
+        assert factors[5:] == [1] * 6
+        assert all(later <= sooner for sooner, later in pairwise(factors))
 
 
-def test_shifted_windows_of_one_lattice_collapse_to_one_content():
-    """The spread of the content is what windows differ by; without the shift it is their phase."""
-    image, features = lattice((80, 80), 0.5), nodes((80, 80), step=3)
-    able = solved(image, features, 1, wall_cost=0.0)
+def patches(angles: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, Features]:
+    """Return one lattice, turned and shifted anew (y, x) in every window of a 16 x 16 mosaic."""
+    y, x = (np.indices((WINDOW, WINDOW)) - (WINDOW - 1) / 2)[:, None]
+    y, x = y - shifts[:, 0, None, None], x - shifts[:, 1, None, None]
+    cos, sin = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
+    far = [(axis / PERIOD + 0.5) % 1 - 0.5 for axis in (cos * y + sin * x, cos * x - sin * y)]
+    windows = np.exp(-(far[0] ** 2 + far[1] ** 2) / (2 * 0.15**2))
+    windows = windows + 0.05 * np.random.default_rng(0).standard_normal(windows.shape)
+    image = windows.reshape(16, 16, WINDOW, WINDOW).swapaxes(1, 2).reshape(1, 16 * WINDOW, -1)
+    return image.astype(np.float32), nodes(image.shape[1:], step=WINDOW)
+
+
+def test_turned_windows_collapse_to_one_content_and_their_angles_are_found():
+    angles = np.random.default_rng(0).uniform(-0.7, 0.7, 256)
+    image, features = patches(angles, np.zeros((256, 2)))
+    able = solved(image, features, 1, wall_cost=0.0, invariances="rotation")
     unable = solved(image, features, 1, wall_cost=0.0, invariances="none")
-    assert able.error < 1.1 * unable.error
-    assert told(able) < 0.5 * told(unable)
-    assert able.shift.std() > 0.5
+    assert able.error < 1.3 * unable.error
+    assert told(able) < 0.2 * told(unable)
+    # Up to quarter turns, and up to how the upright window is turned.
+    apart = able.angle.ravel() - angles
+    assert np.abs(np.exp(4j * apart).mean()) > 0.9
 
 
-def test_turned_windows_of_one_lattice_collapse_to_one_content():
-    image = np.concatenate([lattice((48, 96), 0.0, angle) for angle in (-0.4, 0.0, 0.4)], 1)
-    features = nodes(image.shape[1:])
-    both = solved(image, features, 1, wall_cost=0.0, invariances="shift and rotation")
-    shift = solved(image, features, 1, wall_cost=0.0)
-    assert told(both) < told(shift)
-    assert both.angle.std() > 0.1
+def test_shifts_explain_windows_whose_content_must_not_change():
+    """The wall cost is what keeps shifts out of the content."""
+    shifts = np.random.default_rng(0).uniform(-2.5, 2.5, (256, 2))
+    image, features = patches(np.zeros(256), shifts)
+    able = solved(image, features, 1, wall_cost=30.0)
+    unable = solved(image, features, 1, wall_cost=30.0, invariances="none")
+    assert able.error < 0.3 * unable.error
+    # Up to whole periods, and up to what the upright window is centred on.
+    apart = able.shift.reshape(2, -1) - shifts.T
+    assert (np.abs(np.exp(2j * np.pi * apart / PERIOD).mean(1)) > 0.9).all()
 
 
 def told(result: ClassicResult) -> float:

@@ -16,7 +16,7 @@ from napari_physgen.regions.settings import RegionSettings
 from napari_physgen.regions.vae import DenseResult, dense_vae
 
 CPU = torch.device("cpu")
-SETTINGS = RegionSettings(steps=60)
+SETTINGS = RegionSettings(steps=45, restarts=3)
 
 
 def domains(shape, regions, seed, size):
@@ -96,7 +96,7 @@ def test_shapes():
 def test_walls_cost_shortens_them_at_nearly_unchanged_reconstruction(perimeter):
     features, truth = gaussian_scan(apart=3.5)
     start = soft(with_errors(truth, 0.1))
-    settings = RegionSettings(steps=40, perimeter=perimeter)
+    settings = RegionSettings(steps=30, perimeter=perimeter)
     free, paid = (train(features, start, cost, settings) for cost in (0.0, 1.0))
     lengths = [label_length(result.q.argmax(0)) for result in (free, paid)]
     assert lengths[1] < 0.7 * lengths[0]
@@ -108,7 +108,7 @@ def test_walls_cost_shortens_them_at_nearly_unchanged_reconstruction(perimeter):
 def test_training_itself_shortens_the_walls():
     """The length in the loss, before anything is made of the network's map."""
     features, truth = gaussian_scan(apart=3.5)
-    result = train(features, soft(with_errors(truth, 0.1)))
+    result = train(features, soft(with_errors(truth, 0.1)), settings=RegionSettings(steps=90))
     lengths = [length for _, length in result.history["length"]]
     misfits = [misfit for _, misfit in result.history["misfit"]]
     assert lengths[-1] < 0.7 * lengths[0]
@@ -118,15 +118,14 @@ def test_training_itself_shortens_the_walls():
 @pytest.mark.parametrize("scan", [gaussian_scan, counted_scan])
 @pytest.mark.parametrize("wall_cost", [0.3, 3.0])
 def test_objective_is_never_below_that_of_the_start(scan, wall_cost):
-    for seed in range(2):
-        features, truth = scan(seed=seed)
-        for labels in (truth, with_errors(truth, 0.1, seed), domains(truth.shape, 2, 9, 4)):
-            result = train(features, soft(labels), wall_cost, RegionSettings(steps=12))
-            at_start = mixture.objective(features, labels, wall_cost)
-            reached = mixture.objective(features, result.q.argmax(0), wall_cost)
-            assert result.gain >= 0
-            assert reached - at_start == pytest.approx(result.plain_gain, abs=0.05)
-            assert result.slow or reached >= at_start - 0.05
+    features, truth = scan()
+    for labels in (with_errors(truth, 0.1), domains(truth.shape, 2, 9, 4)):
+        result = train(features, soft(labels), wall_cost, RegionSettings(steps=6, restarts=2))
+        at_start = mixture.objective(features, labels, wall_cost)
+        reached = mixture.objective(features, result.q.argmax(0), wall_cost)
+        assert result.gain >= 0
+        assert reached - at_start == pytest.approx(result.plain_gain, abs=0.05)
+        assert result.slow or reached >= at_start - 0.05
 
 
 def test_the_start_comes_back_where_nothing_is_gained():
@@ -139,14 +138,14 @@ def test_the_start_comes_back_where_nothing_is_gained():
         assert result.gain == 0
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_drift_that_fools_the_mixture_is_told_from_regions(seed):
     """Descriptors that drift as far as the regions are apart, as with mistilt or thickness."""
     features, truth = gaussian_scan((48, 48), apart=4.0, drift=8.0, seed=seed)
     fast = mixture.fit(features, 2, 1.0)
     result = train(features, soft(fast.labels))
-    assert adjusted_rand_score(truth.ravel(), fast.labels.ravel()) < 0.7
-    assert agreement(result, truth) > 0.9
+    assert adjusted_rand_score(truth.ravel(), fast.labels.ravel()) < 0.9
+    assert agreement(result, truth) > 0.95
     assert result.slow
     assert result.better
 
@@ -171,7 +170,7 @@ def test_slow_latent_follows_the_drift():
 
 @pytest.mark.parametrize("scan", [gaussian_scan, counted_scan])
 def test_no_drift_is_invented(scan):
-    for seed in range(3):
+    for seed in range(2):
         features, truth = scan((48, 48), seed=seed)
         assert not train(features, soft(truth)).slow
 
@@ -213,9 +212,9 @@ def test_expected_spectra_have_the_totals_of_the_measured_ones():
 
 
 def test_large_scans_are_trained_on_in_crops():
-    features, truth = gaussian_scan((40, 200), apart=3.5)
-    result = train(features, soft(with_errors(truth, 0.1)))
-    assert result.q.shape == (2, 40, 200)
+    features, truth = gaussian_scan((24, 176), apart=3.5)
+    result = train(features, soft(with_errors(truth, 0.1)), settings=RegionSettings(steps=20))
+    assert result.q.shape == (2, 24, 176)
     assert agreement(result, truth) > 0.9
 
 

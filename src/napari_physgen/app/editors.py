@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from qtpy.QtCore import Qt, Signal
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 MOST = 2**31 - 1
+AUTO = Literal["auto"]
 
 
 class Editor(QWidget):
@@ -187,10 +188,11 @@ class FileEditor(Editor):
 
 
 class OptionalEditor(Editor):
-    """A value, or None behind a tick at 'auto'."""
+    """A value, or `none` behind a tick at 'auto'."""
 
-    def __init__(self, editor: Editor) -> None:
+    def __init__(self, editor: Editor, none: str | None = None) -> None:
         self.editor = editor
+        self.none = none
         self.auto = QCheckBox("auto")
         super().__init__(self.auto, editor)
         self.auto.toggled.connect(self._toggle)
@@ -204,26 +206,30 @@ class OptionalEditor(Editor):
 
     def get(self) -> Any:
         """Return the value."""
-        return None if self.auto.isChecked() else self.editor.get()
+        return self.none if self.auto.isChecked() else self.editor.get()
 
     def put(self, value: Any) -> None:
         """Show a value."""
-        if value is not None:
+        if value != self.none:
             self.editor.put(value)
-        self.auto.setChecked(value is None)
+        self.auto.setChecked(value == self.none)
 
 
 def make_editor(field: FieldInfo, unit: str = "", words: Mapping[str, str] | None = None) -> Editor:
     """Return the editor for a pydantic field; `words` for its choices."""
     kind: Any = field.annotation
-    optional = False
+    optional, none = False, None
     if get_origin(kind) in (Union, types.UnionType):
-        members = [member for member in get_args(kind) if member is not type(None)]
+        members = [member for member in get_args(kind) if member not in (type(None), AUTO)]
         optional = len(members) < len(get_args(kind))
+        none = "auto" if AUTO in get_args(kind) else None
         kind = members[0] if len(members) == 1 else None
+    if get_origin(kind) is Annotated:  # bounds of the number alone
+        kind, field, *_ = get_args(kind)
     editor = _plain_editor(kind, field, unit, words)
-    # An empty file name already says "none".
-    return OptionalEditor(editor) if optional and not isinstance(editor, FileEditor) else editor
+    if not optional or isinstance(editor, FileEditor):  # an empty file name already says "none"
+        return editor
+    return OptionalEditor(editor, none)
 
 
 def _plain_editor(

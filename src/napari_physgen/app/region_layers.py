@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_physgen.regions.results import RegionMap
 
 OVERVIEW = "mean of the signal"
+WALL = 0.004  # width of a wall, in sizes of the scan: three pixels of a usual screen
 MOST = 2**31  # bytes that are read once more for the picture below the map
 
 
@@ -39,11 +40,10 @@ def stacked(result: RegionMap, below: Sequence[Output]) -> list[Output]:
     return [*outputs[:over], *below, *outputs[over:]]
 
 
-def see_through(output: Output) -> Output:
-    """Let the sample be seen through labels."""
-    if output.kind != "labels":
-        return output
-    return replace(output, display={"opacity": 0.4} | dict(output.display))
+def legible(output: Output, scan: Scan) -> Output:
+    """Let the sample be seen through labels, and walls on scans of any size."""
+    looks = {"labels": {"opacity": 0.4}, "vectors": {"edge_width": WALL * max(scan.shape)}}
+    return replace(output, display=looks.get(output.kind, {}) | dict(output.display))
 
 
 def apart(output: Output, source: Layer) -> Output:

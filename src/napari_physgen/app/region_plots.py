@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from napari_physgen.regions.results import CountChoice, WallChoice
 
+CROWDED = 0.08  # of the plot: numbers closer than this would overlap
 LINE, MARK = COLOURS[0], COLOURS[1]
 TIP = (
     "<p>Every point is a map with another wall cost: to the right more walls, further up a worse "
@@ -95,13 +96,21 @@ class WallCurve(QWidget):
         self.setToolTip(TIP)
         self.hide()
 
-    def draw(self, walls: Sequence[WallChoice], wall_cost: float) -> None:
-        """Show wall costs that were tried, the chosen one marked; hide where there are none."""
+    def draw(self, walls: Sequence[WallChoice], wall_cost: float, auto: bool = True) -> None:
+        """Show wall costs that were tried, the one in use marked; hide where there are none.
+
+        Parameters
+        ----------
+        walls : sequence of WallChoice
+        wall_cost : float
+        auto : bool
+            Whether it was found by itself.
+        """
         self.setVisible(len(walls) > 1)
         if len(walls) < 2:
             self.curve = None
             return
-        self.curve, self._best = CostCurve(walls), wall_cost
+        self.curve, self._best = CostCurve(walls), wall_cost if auto else None
         if self.plot is None:
             self._make()
         self.plot.clear()
@@ -167,7 +176,12 @@ class WallCurve(QWidget):
         )
         self.plot.addItem(dots)
         colour = self.plot.getAxis("bottom").textPen().color()
+        told: list[tuple[float, float]] = []
         for wall, x, y in zip(curve.walls, curve.x, curve.y, strict=True):
+            at = x / max(np.ptp(curve.x), 1e-9), y / max(np.ptp(curve.y), 1e-9)
+            if any(math.dist(at, other) < CROWDED for other in told):
+                continue
+            told.append(at)
             words = pyqtgraph.TextItem(f"{wall.wall_cost:.3g}", color=colour, anchor=(-0.15, 0.9))
             words.setPos(x, y)
             self.plot.addItem(words)

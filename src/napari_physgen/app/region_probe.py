@@ -83,12 +83,7 @@ class RegionProbe(QWidget):
         if self.place() is not None:
             self._draw()
             return
-        self.values.setText("")
-        for picture in self.pictures:
-            picture.clear()
-        for curve in self._curves:
-            curve.setData([], [])
-        self.words.setText("Move the mouse over the map to compare a place with its region.")
+        self._say("Move the mouse over the map to compare a place with its region.")
 
     def forget(self) -> None:
         """Show nothing any more."""
@@ -109,7 +104,7 @@ class RegionProbe(QWidget):
         self._at = place
         region = int(self.result.labels[place])
         if not region:
-            self.words.setText(f"y {place[0]}, x {place[1]}: no data")
+            self._say(f"y {place[0]}, x {place[1]}: no data")
             return
         share = float(self.result.probabilities[(region - 1, *place)])
         self.words.setText(f"y {place[0]}, x {place[1]}: region {region}, probability {share:.2f}")
@@ -119,6 +114,15 @@ class RegionProbe(QWidget):
             self._show_curves(place, region)
         else:
             self._show_values(place, region)
+
+    def _say(self, words: str) -> None:
+        """Show words alone."""
+        self.words.setText(words)
+        self.values.setText("")
+        for picture in self.pictures:
+            picture.clear()
+        for curve in self._curves:
+            curve.setData([], [])
 
     def place(self) -> tuple[int, int] | None:
         """Return the pixel of the scan under the cursor, None outside."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from qtpy.QtCore import Signal
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_physgen.app.region_scan import Scan
     from napari_physgen.app.region_task import Channels
     from napari_physgen.io import Image
+    from napari_physgen.provenance import Record
     from napari_physgen.regions.results import Choices, RegionMap
 
 COUNTS_TIP = (
@@ -67,11 +68,25 @@ class RegionReview(QWidget):
         result: RegionMap,
         labels: Labels | None,
         channels: Channels | None = None,
+        *,
+        auto: bool = True,
     ) -> None:
-        """Show a map and where it came from; an earlier L-curve stays if there is no new one."""
+        """Show a map and where it came from; an earlier L-curve stays if there is no new one.
+
+        Parameters
+        ----------
+        scan : Scan
+        result : RegionMap
+        labels : napari.layers.Labels or None
+            The layer whose colours the regions have.
+        channels : Channels, optional
+            What prototypes of channels are means of.
+        auto : bool
+            Whether the wall cost was found by itself.
+        """
         choices = result.choices
         if choices.walls:
-            self.curve.draw(choices.walls, choices.wall_cost)
+            self.curve.draw(choices.walls, choices.wall_cost, auto)
         elif self.probe.scan is not None and self.probe.scan.layer is scan.layer:
             self.curve.put(choices.wall_cost)
         else:
@@ -102,6 +117,14 @@ class KeptMap(Kept):
     """
 
     height_nm: float | None = None
+
+    @classmethod
+    def of(cls, name: str, result: RegionMap, record: Record) -> Self:
+        """Return what of a map can be saved as pictures."""
+        settings = result.settings
+        pictures = [output for output in result.outputs() if output.kind != "vectors"]
+        pixel, height = settings.pixel_size_nm, settings.pixel_height_nm
+        return cls(name, pictures, pixel, record, height_nm=height)
 
     def images(self) -> list[Image]:
         """Return what goes into a file."""

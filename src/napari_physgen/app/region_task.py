@@ -80,6 +80,7 @@ class MapTask:
             "regions": found.regions,
             "stride": found.stride,
             "wall_cost": wall_cost,
+            "restarts": min(self.settings.restarts, 3),
         }
         if found.window >= LEAST_WINDOW:
             update["window"] = found.window

@@ -5,18 +5,22 @@ from __future__ import annotations
 import sys
 import types
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Union, cast, get_args, get_origin
 
 import pydantic
 from cyclopts import App, CycloptsError
 
 from napari_physgen import __version__
 from napari_physgen.cli import microstructures, segmentation, stacks
+from napari_physgen.cli import regions as region_maps
 from napari_physgen.cli.options import Folder, ImageJ
 from napari_physgen.cli.stacks import Raw
 from napari_physgen.cli.terminal import stem
 from napari_physgen.errors import UserError
 from napari_physgen.settings import explain
+
+if TYPE_CHECKING:
+    from napari_physgen.regions.settings import RegionSettings
 
 app = App(
     name="napari-physgen",
@@ -31,6 +35,7 @@ app.command(microstructures.calibrate)
 app.command(microstructures.pfhub)
 app.command(segmentation.labour_free)
 app.command(segmentation.segment)
+app.command(region_maps.regions)
 
 
 @app.command
@@ -43,7 +48,7 @@ def run(recipe: Path, raw: Raw | None = None, *, out: Folder, imagej: ImageJ = F
         Recipe (YAML), record (JSON), or a TIFF exported by napari-physgen.
     raw
         What the recipe works on, if it works on anything: TIFF, NPY, MRC or DV files, for the
-        segmentation also pictures and folders.
+        segmentation also pictures and folders, for regions all files that `regions` reads.
     """
     from napari_physgen.recipe import TOOLS, Recipe
 
@@ -57,6 +62,8 @@ def run(recipe: Path, raw: Raw | None = None, *, out: Folder, imagej: ImageJ = F
         microstructures.fill(loaded.tool, settings, out)
     elif loaded.tool in segmentation.TOOLS:
         segmentation.process(loaded.tool, settings, raw or [], out, stem(recipe))
+    elif loaded.tool == "regions":
+        region_maps.process(cast("RegionSettings", settings), raw or [], out)
     elif tool.inputs:
         stacks.process(loaded.tool, settings, raw or [], out, imagej)
     else:

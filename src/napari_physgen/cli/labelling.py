@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_physgen.cli.pictures import by_name, files, read
-from napari_physgen.cli.terminal import Interrupts, bar, make, stem
+from napari_physgen.cli.terminal import Interrupts, bar, each, make, stem
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from napari_physgen.io import Stack
     from napari_physgen.recipe import Finished
@@ -60,28 +59,10 @@ def label(
             scores[path.name] = score
 
     try:
-        _each(paths, one)
+        each(paths, one)
     finally:
         if scores:
             _table(scores)
-
-
-def _each(paths: Sequence[Path], work: Callable[[Path, Interrupts], None]) -> None:
-    """Work on each file; those that fail are reported, and the exit code is 2 then."""
-    failed = False
-    with Interrupts() as interrupts:
-        for path in paths:
-            if interrupts.count:
-                print(f"{path.name}: left out after Ctrl-C", file=sys.stderr)
-                failed = True
-                continue
-            try:
-                work(path, interrupts)
-            except UserError as error:
-                print(f"{path.name}: {error}", file=sys.stderr)
-                failed = True
-    if failed:
-        raise SystemExit(2)
 
 
 def _one(

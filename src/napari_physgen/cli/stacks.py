@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from napari_physgen.cli.options import Folder, ImageJ
-from napari_physgen.cli.terminal import Interrupts, bar, make, stem
+from napari_physgen.cli.terminal import Interrupts, bar, each, make, stem
 from napari_physgen.errors import UserError
 from napari_physgen.sim.settings import SimSettings
 
@@ -40,24 +39,14 @@ def sim(
 
 def process(tool: str, settings: Settings, raw: list[Path], out: Path, imagej: bool) -> None:
     """Run a tool on each file; a file that fails is reported and the others still run."""
-    targets = [out / f"{stem(path)}_{tool}" for path in raw]
-    if len(set(targets)) < len(targets):
+    if len({stem(path) for path in raw}) < len(raw):
         raise UserError("Two of the stacks have the same name: save them into different folders.")
     make(out)
-    failed = False
-    with Interrupts() as interrupts:
-        for path, target in zip(raw, targets, strict=True):
-            if interrupts.count:
-                print(f"{path.name}: left out after Ctrl-C", file=sys.stderr)
-                failed = True
-                continue
-            try:
-                _process_one(tool, settings, path, target, imagej, interrupts)
-            except UserError as error:
-                print(f"{path.name}: {error}", file=sys.stderr)
-                failed = True
-    if failed:
-        raise SystemExit(2)
+
+    def one(path: Path, interrupts: Interrupts) -> None:
+        _process_one(tool, settings, path, out / f"{stem(path)}_{tool}", imagej, interrupts)
+
+    each(raw, one)
 
 
 def _process_one(

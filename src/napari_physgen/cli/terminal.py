@@ -1,15 +1,16 @@
-"""Jobs in a terminal: a progress bar, Ctrl-C, and folders."""
+"""Jobs in a terminal: a progress bar, Ctrl-C, many files, and folders."""
 
 from __future__ import annotations
 
 import signal
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from napari_physgen.backend.job import Command, Progress
@@ -66,6 +67,24 @@ class Interrupts:
         self.count += 1
         if self.count > 1:
             raise KeyboardInterrupt
+
+
+def each(paths: Sequence[Path], work: Callable[[Path, Interrupts], None]) -> None:
+    """Work on each file; those that fail are reported, and the exit code is 2 then."""
+    failed = False
+    with Interrupts() as interrupts:
+        for path in paths:
+            if interrupts.count:
+                print(f"{path.name}: left out after Ctrl-C", file=sys.stderr)
+                failed = True
+                continue
+            try:
+                work(path, interrupts)
+            except UserError as error:
+                print(f"{path.name}: {error}", file=sys.stderr)
+                failed = True
+    if failed:
+        raise SystemExit(2)
 
 
 def make(folder: Path) -> None:

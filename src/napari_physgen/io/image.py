@@ -70,7 +70,7 @@ class Image:
     def of(
         cls,
         output: Output,
-        pixel_size_nm: float | None,
+        pixel_size_nm: float | tuple[float, float] | None,
         record: Record | None = None,
         plane_nm: float | None = None,
     ) -> Self:
@@ -80,8 +80,8 @@ class Image:
         ----------
         output : Output
             What the tool made.
-        pixel_size_nm : float or None
-            Pixel size of the tool's input, nm.
+        pixel_size_nm : float, (float, float) or None
+            Pixel size of the tool's input, nm; height and width where they differ.
         record : Record, optional
             How it was made.
         plane_nm : float, optional
@@ -89,10 +89,11 @@ class Image:
         """
         step, origin = {}, {}
         if pixel_size_nm is not None:
-            pixel = pixel_size_nm / 1000
-            for axis, shift in zip(output.axes[-2:], output.translation, strict=True):
-                step[axis] = (pixel / output.zoom, "um")
-                origin[axis] = shift * pixel
+            size = pixel_size_nm if isinstance(pixel_size_nm, tuple) else (pixel_size_nm,) * 2
+            axes = zip(output.axes[-2:], size, output.translation, strict=True)
+            for axis, pixel, shift in axes:
+                step[axis] = (pixel / 1000 / output.zoom, "um")
+                origin[axis] = shift * pixel / 1000
         if plane_nm is not None and "z" in output.axes:
             step["z"] = (plane_nm / 1000, "um")
         return cls(output.name, output.data, output.axes, step, origin, output.kind, record)
@@ -101,7 +102,7 @@ class Image:
     def kept(
         cls,
         outputs: Iterable[Output],
-        pixel_size_nm: float | None,
+        pixel_size_nm: float | tuple[float, float] | None,
         record: Record | None = None,
         plane_nm: float | None = None,
     ) -> list[Self]:
@@ -109,7 +110,7 @@ class Image:
         return [
             cls.of(output, pixel_size_nm, record, plane_nm)
             for output in outputs
-            if output.export and output.kind != "shapes"
+            if output.export and output.kind not in ("shapes", "vectors")
         ]
 
     @property

@@ -16,7 +16,6 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 Likelihood = Literal["gaussian", "counts"]
 
@@ -182,16 +181,17 @@ class PoseVAE(nn.Module):
         self.shape, self.latent, self.likelihood = tuple(shape), latent, likelihood
         self.pose = pose or Pose()
         values, count = math.prod(shape), latent + len(self.pose.scales)
+        widths = linear(HIDDEN, 2 * count, draw)
         self.encoder = nn.Sequential(
             nn.Flatten(),
             linear(values, HIDDEN, draw),
             nn.Tanh(),
             linear(HIDDEN, HIDDEN, draw),
             nn.Tanh(),
-            linear(HIDDEN, 2 * count, draw),
+            widths,
         )
         # Draws as wide as the prior would hide from the decoder what the encoder finds.
-        nn.init.constant_(self.encoder[-1].bias[count:], _FIRST_LOG_SIGMA)
+        nn.init.constant_(widths.bias[count:], _FIRST_LOG_SIGMA)
         self.decoder: SpatialDecoder | PlainDecoder
         if self.pose.scales:
             self.decoder = SpatialDecoder(latent, shape[0], hidden, waves=waves, generator=draw)
@@ -251,7 +251,7 @@ class PoseVAE(nn.Module):
         return Latents(mean[:, : self.latent], log_sigma[:, : self.latent].exp(), shift, angle)
 
     def decode(self, content: Tensor) -> Tensor:
-        """Return samples (window, *shape) without shift and angle; counts as shares of the total."""
+        """Return upright samples (window, *shape); counts as shares of the total."""
         none = content.new_zeros(len(content), len(self.pose.scales))
         values = self._decode(torch.cat([content, none], 1), None)
         if self.likelihood == "counts":
@@ -282,7 +282,8 @@ class PoseVAE(nn.Module):
         content = latents[:, : self.latent]
         if isinstance(self.decoder, SpatialDecoder):
             points = self.coordinates if pixels is None else self.coordinates[pixels]
-            return self.decoder(content, posed(points, *self._split(latents)))
+            drawn: Tensor = self.decoder(content, posed(points, *self._split(latents)))
+            return drawn
         values: Tensor = self.decoder(content)
         values = values.reshape(len(values), self.shape[0], -1)
         return values if pixels is None else _at(values, pixels)

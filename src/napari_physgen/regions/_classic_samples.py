@@ -25,7 +25,9 @@ _SMALLEST = 5  # px: windows below this are values of a point, without a pose
 class Samples(Protocol):
     """Samples at nodes, one after another: (node, *shape)."""
 
-    shape: tuple[int, ...]
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
 
     def at(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Return the samples of the nodes in some rows and columns, row by row."""
@@ -54,7 +56,7 @@ class Windows:
                 f"The window of {window} px is larger than the image: choose a smaller one."
             )
         self.side = min(window, SIDE)
-        self.shape = (len(image), self.side, self.side)
+        self.shape: tuple[int, ...] = (len(image), self.side, self.side)
         self._image = _standardised(torch.as_tensor(image, dtype=torch.float32)).to(device)
         reach = torch.arange(window, device=device)
         self._pixels = [
@@ -85,7 +87,7 @@ class Signals:
 
     def __init__(self, features: Features, device: torch.device) -> None:
         self._values = torch.as_tensor(features.values, dtype=torch.float32).to(device)
-        self.shape = (len(self._values),)
+        self.shape: tuple[int, ...] = (len(self._values),)
 
     def at(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Return (node, channel) of the nodes in some rows and columns."""

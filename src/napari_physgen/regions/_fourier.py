@@ -27,6 +27,7 @@ _LEAST_WEIGHT = 0.05
 _HIGHEST = 0.45  # cycles per pixel
 _ABOVE_FLOOR = 8.0
 _ABOVE_BLUR = 4.0
+_SHARPEST = 6.0  # above its surroundings: filtered noise stays below 6, simulated lattices above
 _STRONG = 0.04  # of the strongest spot: it may be the first order of the lattice
 _MOST_ORDERS = 2.0  # the strongest spot is at most of this order of the lattice
 
@@ -65,14 +66,29 @@ def find_lattice(image: NDArray[np.floating], valid: NDArray[np.bool_]) -> Latti
         return None
     places = places[np.argsort(-power[tuple(places.T)])]
     strength = power[tuple(places.T)]
-    spots = np.stack([y[tuple(places.T)], x[tuple(places.T)]], 1)
-    sharp = strength > _ABOVE_BLUR * median_filter(power, 11, mode="wrap")[tuple(places.T)]
-    if not sharp.any():
+    sharpness = strength / median_filter(power, 11, mode="wrap")[tuple(places.T)]
+    if sharpness.max() < _SHARPEST:
         return None
-    first = radius[tuple(places[sharp][0])]
+    spots = np.stack([y[tuple(places.T)], x[tuple(places.T)]], 1)
+    spots += _between_bins(power, places) / image.shape
+    sharp = sharpness > _ABOVE_BLUR
     far = np.hypot(*spots.T)
+    first = far[sharp][0]
     low = sharp & (strength > _STRONG * strength[sharp][0]) & (far >= 0.99 * first / _MOST_ORDERS)
     return Lattice(spots, float(1 / far[low].min()))
+
+
+def _between_bins(
+    power: NDArray[np.floating], places: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Return how far (y, x) the tops of peaks are from their bins: parabolas through the logs."""
+    offsets = []
+    for axis in (0, 1):
+        steps = [places + step * np.eye(2, dtype=int)[axis] for step in (-1, 0, 1)]
+        below, here, above = (np.log(power[tuple((at % power.shape).T)] + 1e-30) for at in steps)
+        curvature = np.minimum(below - 2 * here + above, -1e-6)
+        offsets.append(np.clip(0.5 * (below - above) / curvature, -0.5, 0.5))
+    return np.stack(offsets, 1)
 
 
 @dataclass(frozen=True)
@@ -122,7 +138,7 @@ class LocalFourier:
 
     def amplitude(self, where: tuple[int, int]) -> NDArray[np.complex64]:
         """Return the amplitude at a bin (grid y, grid x), with its phase at the node itself."""
-        nodes_y, nodes_x = (np.arange(cut.stop - cut.start) for cut in self._cut)
+        nodes_y, nodes_x = (np.arange(cut.start, cut.stop) for cut in self._cut)
         carrier = np.exp(2j * np.pi * where[0] / self.sides[0] * nodes_y * self.stride)[:, None]
         carrier = carrier * np.exp(2j * np.pi * where[1] / self.sides[1] * nodes_x * self.stride)
         found = self._at(self._spectrum, where) / self._norm * carrier

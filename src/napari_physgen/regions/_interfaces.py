@@ -1,8 +1,8 @@
 """Is a wall between two regions a discontinuity, or a line drawn across a slow change?
 
-Along the direction in which two regions differ most (Fisher), the nodes just beyond the reach of
-the window on both sides of the wall are compared with the regions as a whole: across a step they
-differ as much (1), across a ramp hardly at all (0).
+Along the direction in which two regions differ most (Fisher), the nodes not far from the wall, but
+beyond the reach of the window, are compared with the regions as a whole: across a step, a blurred
+one as well, they differ as much (1), across a ramp much less (about 0.4).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_physgen.regions.features import Features
 
 _NEAR, _FAR = 0.5, 1.25  # windows from the wall
+_SHALLOW, _DEEP = 0.1, 0.3  # of the depth of a region, where that is more
 _LEAST_NODES = 6
 _LEAST_LENGTH = 4.0  # grid steps
 
@@ -80,7 +81,9 @@ def _jump(
     near, whole = [], []
     for side, opposite in ((one, other), (other, one)):
         distance = distance_transform_edt(~opposite)
-        band = side & (distance >= _NEAR * reach) & (distance < _FAR * reach)
+        depth = float(np.percentile(distance[side], 95))
+        nearest, farthest = max(_NEAR * reach, _SHALLOW * depth), max(_FAR * reach, _DEEP * depth)
+        band = side & (distance >= nearest) & (distance < farthest)
         if band.sum() < _LEAST_NODES or weight[band].sum() == 0:
             return None
         near.append(np.average(score[band], weights=weight[band]))

@@ -5,9 +5,10 @@
 is the objective of the mixture, whose regions are homogeneous. Slow changes within the regions
 enter it as what they are worth when z is given, less their price:
 
-    J(z, u) = J(z) + max(0, evidence [log p(features | z, u) - max_theta log p(features | z)]
+    J(z, u) = J(z) + max(0, e [log p(features | z, u) - max_theta log p(features | z)]
                             - KL(u || N(0, 1)) - 1/2 (free numbers of the basis) log(nodes))
 
+with e the part of the evidence that counts for slow changes (`independence`).
 A map without them has u = 0, hence both kinds of map are compared by the same number.
 """
 
@@ -22,6 +23,7 @@ from torch.nn import functional
 
 from napari_physgen.physics.wall_edges import label_length
 from napari_physgen.regions._vae_misfit import expected_change, misfit
+from napari_physgen.regions._vae_trend import independence
 from napari_physgen.regions.mixture import objective
 
 if TYPE_CHECKING:
@@ -83,7 +85,8 @@ class Judge:
         self._features = features
         self._scan = scan
         self._given = given
-        self._nodes = features.evidence * float(features.valid.sum())
+        self._share = independence(features)
+        self._nodes = self._share * features.evidence * float(features.valid.sum())
         self._floor = smallest_shares(torch.from_numpy(given).to(scan.valid.device), scan)
         # Walls enter linearly, whatever they cost now.
         self._of_given = objective(features, given, 0.0)
@@ -124,7 +127,7 @@ class Judge:
             gained = objective(flat, regions.cpu().numpy(), 0.0) - plain
         else:
             gained = self._features.evidence * self._against_homogeneous(decoder, code, regions)
-        return gained - price
+        return self._share * gained - price
 
     def without(self, decoder: RegionDecoder, code: Code, regions: Tensor) -> Features:
         """Return the descriptors with what changes slowly in each region taken off."""

@@ -168,8 +168,9 @@ def _spectral_inputs(counts: Tensor, valid: Tensor) -> Tensor:
     directions = torch.linalg.eigh(white @ white.T)[1][:, -count:]
     seen = torch.einsum("fc,fyx->cyx", directions / root[:, None], counts) / total
     seen = (seen - (directions * (mean / root)[:, None]).sum(0)[:, None, None]) * valid
-    nodes = valid.sum()
-    return seen / (seen.square().sum((1, 2)) / nodes).sqrt().clamp_min(1e-6)[:, None, None]
+    scatter = (seen.square().sum((1, 2)) / valid.sum()).sqrt().clamp_min(1e-6)
+    standardised: Tensor = seen / scatter[:, None, None]
+    return standardised
 
 
 def _slow_directions(residual: Tensor, scan: Scan, latent: int) -> Tensor:

@@ -16,6 +16,7 @@ from napari_physgen.outputs import Output
 from napari_physgen.physics.perimeter import PERIMETERS, wall_length
 from napari_physgen.regions._vae_judge import smallest_shares
 from napari_physgen.regions._vae_misfit import estimate_noise, misfit
+from napari_physgen.regions._vae_trend import independence
 
 if TYPE_CHECKING:
     from napari_physgen.regions._vae_judge import Judge
@@ -31,8 +32,9 @@ _VANISHING = 20.0
 """Price of a region that has vanished, nats per node: more than any evidence lost."""
 
 _RATE, _DECODER_RATE = 4e-3, 1e-2
-_EVERY, _PATIENCE, _ENOUGH = 10, 8, 1e-4
-"""Steps between two looks, looks without an improvement of _ENOUGH nats per node before it ends."""
+_EVERY, _PATIENCE, _ENOUGH = 10, 6, 1e-4
+"""Steps between two looks; looks after the learning without an improvement of _ENOUGH nats per
+node before it ends."""
 
 _WARM, _COLD = 0.05, 0.01
 """Weight of KL(q || 1 / K) at the start and at the end. At 1 the regions of weak data melt: mean
@@ -73,6 +75,7 @@ class Training:
         self._noise = generator(settings.seed, scan.valid.device, "dense vae", "noise")
         self._nodes = int(scan.valid.sum())
         self._judge = judge
+        self._share = independence(features)
         self._held = 0 if drifts else settings.steps // _LEARNING
         self._floor = smallest_shares(scan.start.argmax(0), scan).float()
         self._terms: dict[str, Tensor] = {}
@@ -118,8 +121,10 @@ class Training:
         lost = ((self._floor - share).clamp_min(0) / self._floor.clamp_min(1e-6)).square().sum()
         data = self._features.evidence * (nll * scan.valid).sum()
         self._terms = {"misfit": data.detach() / nodes, "length": length.detach()}
-        prior = self._temperature(step) * (known * scan.valid).sum() + code.kl()
-        total: Tensor = (data + prior + self._ramp(step) * self.wall_cost * length) / nodes + _VANISHING * lost
+        prior = self._temperature(step) * (known * scan.valid).sum() + code.kl() / self._share
+        total: Tensor = (
+            data + prior + self._ramp(step) * self.wall_cost * length
+        ) / nodes + _VANISHING * lost
         return total
 
     def length(self, q: Tensor, u: Tensor, scan: Scan) -> Tensor:
@@ -158,6 +163,7 @@ class Training:
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: min(1.0, (step + 1) / 10) * max(0.05, 1 - step / steps)
         )
+        patience = self._settings.steps // _LEARNING // _EVERY + _PATIENCE
         return fit(
             self.model,
             self.loss,
@@ -166,7 +172,7 @@ class Training:
             steps=steps,
             device=self.scan.valid.device,
             message="physics VAE",
-            held_out=HeldOut(self._score, _EVERY, _PATIENCE, _ENOUGH),
+            held_out=HeldOut(self._score, _EVERY, patience, _ENOUGH),
             clip=1.0,
             metrics=lambda: {name: float(value) for name, value in self._terms.items()},
             preview=self.preview,

@@ -78,9 +78,8 @@ def other_start(
         return start, False
     chosen = start
     for known in (np.zeros_like(labels), labels):
-        if chosen is not start:
-            break
-        flat = without(features, find(features, known, rank))
+        # One direction at first: with more, the regions themselves are taken for a trend.
+        flat = without(features, find(features, known, 1))
         found = mixture.fit(flat, regions, wall_cost, settings.restarts, settings.seed)
         for _ in range(_ROUNDS):
             trend = find(features, found.labels, rank)
@@ -125,13 +124,24 @@ def without(features: Features, trend: Trend) -> Features:
 
 def worth(features: Features, trend: Trend, labels: NDArray[np.integer]) -> float:
     """Return what the trend adds to the objective of a map, less its price, nats."""
-    nodes = features.evidence * float(features.valid.sum())
+    share = independence(features)
+    nodes = share * features.evidence * float(features.valid.sum())
     if features.family == "gaussian":
         plain = mixture.objective(features, labels, 0.0)
         gained = mixture.objective(without(features, trend), labels, 0.0) - plain
     else:
         gained = features.evidence * _gained_counts(features, trend, labels)
-    return gained - trend.price(nodes)
+    return share * gained - trend.price(nodes)
+
+
+def independence(features: Features) -> float:
+    """Return which part of the evidence of a node counts for slow changes.
+
+    Errors of overlapping windows average out over the windows that do not overlap only,
+    (step / window)^2 per node, which is less than the evidence for a wall between two nodes.
+    """
+    step = features.step[0] * features.step[1]
+    return min(1.0, step / features.window**2 / max(features.evidence, 1e-9))
 
 
 def _terms(valid: NDArray[np.bool_]) -> NDArray[np.float64]:

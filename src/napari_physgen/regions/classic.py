@@ -46,8 +46,12 @@ _CROP = 32  # nodes
 _PIXELS = 24  # of every window that the decoder draws per step
 _SPREAD = 16  # nodes along each axis that say how wide the latent maps spread
 _RATE, _NOISE_RATE = 5e-3, 5e-2
-_ANGLE = pi / 2
+_ANGLE = pi / 4
 """Standard deviation of the prior of the angle, rad."""
+_LATENT_EVIDENCE = 0.5
+"""Least weight of the latents of a node in the mixture on them. They say less than the window does,
+and at the weight of windows the walls come out too short (half of the true length; at 0.5 1.02)."""
+
 _TILES = 9
 _QUANTILES = torch.linspace(0.05, 0.95, _TILES)
 
@@ -169,9 +173,8 @@ def classic(
     if not result.stopped:
         yield Progress(settings.steps, settings.steps, "Finding regions in the latent maps")
     latent, sigma, shift, angle = training.maps()
-    scale = float(latent[:, features.valid].std(1).max()) or 1.0
     found = mixture.fit(
-        replace(features, values=np.where(features.valid, latent / scale, 0), family="gaussian"),
+        _comparable(latent, features),
         regions,
         training.wall_cost,
         settings.restarts,
@@ -181,7 +184,7 @@ def classic(
     return ClassicResult(
         latent=latent,
         sigma=sigma,
-        shift=shift * features.window / 2,
+        shift=(shift * (features.window / 2)).astype(np.float32),
         angle=angle[0],
         q=found.probabilities,
         manifold=manifold(model, latent[:, features.valid]),
@@ -192,6 +195,17 @@ def classic(
         step=features.step,
         start=features.start,
         device=str(device),
+    )
+
+
+def _comparable(latent: Maps, features: Features) -> Features:
+    """Return latent maps as features, the widest one with unit variance."""
+    scale = float(latent[:, features.valid].std(1).max()) or 1.0
+    return replace(
+        features,
+        values=np.where(features.valid, latent / scale, 0).astype(np.float32),
+        family="gaussian",
+        evidence=max(features.evidence, _LATENT_EVIDENCE),
     )
 
 
@@ -253,8 +267,9 @@ class _Training:
         length = self._length(mean.T.reshape(-1, *valid.shape), valid) / nodes
         self._latest = {"misfit": (misfit * valid.flatten()).sum() / nodes, "length": length}
         self._latest = {name: value.detach() for name, value in self._latest.items()}
-        stiff = self.wall_cost * stiffness(step / self.settings.steps)
-        return self.features.evidence * bound + stiff * length
+        stiff = self.wall_cost * stiffness(self.settings.perimeter, step / self.settings.steps)
+        total: Tensor = self.features.evidence * bound + stiff * length
+        return total
 
     def _length(self, mean: Tensor, valid: Tensor) -> Tensor:
         start = torch.stack([self._random(every) for every in self._every])
@@ -266,7 +281,9 @@ class _Training:
         content = self.model.encode(self.scan.at(*nodes)).content[seen]
         if len(content) < 2:
             content = mean.flatten(1).T
-        return latent_length(self.settings.perimeter, mean, content, self.features.spacing, valid)
+        name, spacing = self.settings.perimeter, self.features.spacing
+        length: Tensor = latent_length(name, mean, content, spacing, valid)
+        return length
 
     def _crop(self) -> tuple[Tensor, Tensor]:
         """Return rows and columns of neighbouring nodes, some of which have data."""
@@ -293,7 +310,7 @@ class _Training:
         """Return content, its standard deviation, shift and angle, each (variable, y, x)."""
         height, width = self.features.shape
         columns = torch.arange(width, device=self.device)
-        rows = torch.arange(height, device=self.device).split(max(4096 // width, 1))
+        rows = torch.split(torch.arange(height, device=self.device), max(4096 // width, 1))
         parts = [self.model.encode(self.scan.at(part, columns)) for part in rows]
         content, sigma, shift, angle = (torch.cat(one) for one in zip(*parts, strict=True))
         return tuple(  # type: ignore[return-value]

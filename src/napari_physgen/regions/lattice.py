@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from napari_physgen.regions._fourier import HANN, Lattice, LocalFourier
 from napari_physgen.regions.features import Features
@@ -33,6 +33,7 @@ _DIRECTIONS = 24
 _HARMONICS = (2, 4, 6)
 _LEAST_WEIGHT = 0.25
 _WHOLE = 0.88
+_FLAT = 2.0  # windows: brightness and contrast that change more slowly are taken off
 _INDEPENDENT, _TURNED = 10.0, 2.0
 """Evidence of a node in units of (stride / window)^2, so that the usual wall cost fits; chosen on
 simulated lattices (sums over all directions leave fewer independent observations)."""
@@ -66,9 +67,8 @@ def describe(
     spacing : (float, float)
         Length of a grid step along y and x.
     """
-    scale = float(image[valid].std()) or 1.0
-    centred = (image - image[valid].mean()) / scale
-    local = LocalFourier(centred, valid, window / HANN, stride)
+    flat = flattened(image, valid, _FLAT * window / HANN)
+    local = LocalFourier(flat, valid, window / HANN, stride)
     inside = local.weight > _LEAST_WEIGHT
     parts = [_turned(local, lattice)] if ignore_rotation else _spots(local, lattice)
     # At the frame a window is cut; what the nearest whole window says is closer to the truth.
@@ -87,6 +87,32 @@ def describe(
     )
 
 
+def flattened(
+    image: NDArray[np.floating], valid: NDArray[np.bool_], sigma: float
+) -> NDArray[np.float32]:
+    """Return an image without slow changes of brightness and contrast (thickness, bending).
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (y, x).
+    valid : numpy.ndarray
+        (y, x) bool.
+    sigma : float
+        Standard deviation of the Gaussian that says what slow is, px.
+    """
+    weight = np.maximum(gaussian_filter(valid.astype(np.float32), sigma), 1e-3)
+
+    def smooth(values: NDArray[np.floating]) -> NDArray[np.float32]:
+        filled = np.where(valid, values, 0).astype(np.float32)
+        return gaussian_filter(filled, sigma) / weight
+
+    rest = image - smooth(image)
+    power = smooth(rest**2)
+    least = 1e-6 * float(power[valid].max()) + 1e-30
+    return np.where(valid, rest / np.sqrt(power + least), 0).astype(np.float32)
+
+
 def _nearest_whole(weight: NDArray[np.floating]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return for every node where the nearest one with a whole window is, (y, x)."""
     whole = weight >= min(_WHOLE, float(weight.max()))
@@ -98,8 +124,7 @@ def _spots(local: LocalFourier, lattice: Lattice) -> list[NDArray[np.float32]]:
     """Return log power and bispectrum (feature, y, x)."""
     bins = [local.bin(spot) for spot in lattice.spots[:_SPOTS]]
     amplitudes = {where: local.amplitude(where) for where in bins}
-    mean = local.amplitude((0, 0)).real
-    power = [_log_power(amplitudes[where]) for where in bins]
+    power = np.stack([_log_power(amplitudes[where]) for where in bins])
     triads = _triads(local, lattice, bins)
     products = []
     for first, second, total in triads:
@@ -110,7 +135,8 @@ def _spots(local: LocalFourier, lattice: Lattice) -> list[NDArray[np.float32]]:
         # The cube root has the unit of an amplitude again, so that no spot drowns the others.
         product = product / np.maximum(size, 1e-20) * np.cbrt(size)
         products += [product.real, product.imag]
-    return [np.stack([mean, *power]), np.stack(products)]
+    # Contrast common to all spots is thickness or defocus more often than structure.
+    return [power - power.mean(0), np.stack(products)]
 
 
 def _at(
@@ -140,11 +166,10 @@ def _triads(
 
 def _turned(local: LocalFourier, lattice: Lattice) -> NDArray[np.float32]:
     """Return what a rotation does not change: power in rings and how it varies with direction."""
-    mean = local.amplitude((0, 0)).real
     lowest = 0.8 / lattice.period
     radii = np.geomspace(lowest, min(3.5 * lowest, 0.42), _RINGS)
     angles = np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS
-    features = [mean]
+    features = []
     for radius in radii:
         ring = np.stack(
             [

@@ -210,7 +210,8 @@ class _Work:
     def result(self, fine: Fine) -> RegionMap:
         """Return the map with the regions in the order of their size."""
         order = _largest_first(fine.labels, self.scan.valid, len(fine.probabilities))
-        rank = np.argsort(order)
+        rank = np.zeros(len(fine.probabilities), np.int64)
+        rank[order] = np.arange(len(order))
         labels = _numbered(rank[fine.labels], self.scan.valid)
         probabilities = np.where(self.scan.valid, fine.probabilities[order], 0)
         patterns = [fine.patterns[i] for i in order] if fine.patterns else None
@@ -294,7 +295,8 @@ def _said(tried: list[choose.Count]) -> list[str]:
     if more is None:
         return []
     why = more.refused or "the evidence does not pay for one more"
-    return [f"{chosen} kinds of region: with {chosen + 1}, {why}."]
+    kinds = "1 kind" if chosen == 1 else f"{chosen} kinds"
+    return [f"{kinds} of region: with {chosen + 1}, {why}."]
 
 
 def _numbered(labels: NDArray[np.integer], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:

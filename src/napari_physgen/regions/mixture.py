@@ -33,6 +33,7 @@ _SETTLED = 1e-3  # share of nodes that may still change region
 _LEAST_SHARE = 0.05  # of 1 / regions: a start that lost a region is kept only if nothing else is
 _COARSE_NODES = 5000
 _BLOCKS = (4, 8, 6, 3, 2)
+_CHEAP = 0.5  # of the wall cost, while starts are compared
 _MORE = 3
 """Every other start has so many regions too many, which are then merged where that costs least."""
 
@@ -174,13 +175,21 @@ def _best(
     """Return the best map of several starts."""
     if regions == 1:
         return solve(features, np.ones((1, *features.shape), np.float32), wall_cost)
+    # Dear walls keep a poor start from getting anywhere, so that they are cheap at first.
+    cheap = _CHEAP * wall_cost
     maps = []
     for number in range(restarts):
         more = _MORE * (number % 2)
         start = _start(features, regions + more, number // 2, seed)
-        found = solve(features, start, wall_cost, _ROUNDS // 2 if more else _ROUNDS)
-        maps.append(_merged(features, found, regions, wall_cost) if more else found)
-    return max(maps, key=lambda one: (one.smallest >= _LEAST_SHARE, one.objective))
+        found = solve(features, start, cheap, _ROUNDS // 2 if more else _ROUNDS)
+        maps.append(_merged(features, found, regions, cheap) if more else found)
+    maps.sort(key=_worth, reverse=True)
+    last = [solve(features, one.probabilities, wall_cost, _ROUNDS // 2) for one in maps[:2]]
+    return max(last, key=_worth)
+
+
+def _worth(one: Mixture) -> tuple[bool, float]:
+    return one.smallest >= _LEAST_SHARE, one.objective
 
 
 def _cost(

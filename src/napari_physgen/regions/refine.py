@@ -38,6 +38,7 @@ _PIXELS = 100_000
 """More pixels than this are joined 2 x 2 ... while walls are placed."""
 
 _BAND = 2  # px on both sides of a wall that may change, where pixels stand for themselves
+_EXPLAINED = 0.3  # of the variance, for patterns to be trusted with the walls
 _LOST = 50.0  # nats: a region without a pattern takes no new pixels
 _USUAL, _PER_PIXEL = 2.5, 1.5
 """Usual wall cost of the grid, and what it stands for here, nats per independent pixel."""
@@ -139,7 +140,10 @@ def _by_patterns(
         yield Progress(number + 1, rounds, "placing walls")
         if len(soft) == 1 or sum(pattern is not None for pattern in patterns) < 2:
             break
-        cost = _pattern_cost(correlator, patterns, labels, scan.valid)
+        cost, explained = _pattern_cost(correlator, patterns, labels, scan.valid)
+        if explained < _EXPLAINED:
+            patterns = []  # a texture without a cell that repeats: the grid knows best
+            break
         own = np.take_along_axis(cost, labels[None], 0)[0]
         alike = _alike(own, scan.valid, scan.lattice.period)
         price = wall_cost / _USUAL * float(np.clip(_PER_PIXEL * alike, _LEAST, _MOST))
@@ -166,8 +170,12 @@ def _pattern_cost(
     patterns: list[Pattern | None],
     labels: NDArray[np.int64],
     valid: NDArray[np.bool_],
-) -> Real:
-    """Return (region, y, x) nats: normal residuals with the scatter of each region."""
+) -> tuple[Real, float]:
+    """Return (region, y, x) nats: normal residuals with the scatter of each region.
+
+    And the share of the variance that the patterns explain.
+    """
+    left = everything = 0.0
     cost = np.full((len(patterns), *labels.shape), np.nan, np.float32)
     for region, pattern in enumerate(patterns):
         own = (labels == region) & valid
@@ -175,13 +183,15 @@ def _pattern_cost(
             continue
         picture = correlator.picture(pattern.values)
         squared = (correlator.image - picture) ** 2
+        left += float(squared[own].sum())
+        everything += float(np.var(correlator.image[own])) * int(own.sum())
         variance = _variance(squared, picture, own)
         cost[region] = 0.5 * squared / variance + 0.5 * np.log(variance)
     lost = np.nanmax(cost, 0) + _LOST
     for region in range(len(patterns)):
         if np.isnan(cost[region, 0, 0]):
             cost[region] = np.where(labels == region, np.nanmin(cost, 0), lost)
-    return cost
+    return cost, 1 - left / max(everything, 1e-12)
 
 
 def _variance(squared: Real, picture: Real, own: NDArray[np.bool_]) -> Real:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from napari_physgen.settings import Settings, setting
 
@@ -39,13 +41,11 @@ class RegionSettings(Settings):
         description="The physics VAE, the mixture model that it starts from (seconds), or the "
         "classic shift/rotation VAE with latent maps.",
     )
-    regions: int | Literal["auto"] = setting(
+    regions: Annotated[int, Field(ge=1, le=16)] | Literal["auto"] = setting(
         "auto",
         title="Regions",
         description="How many kinds of region there are; auto decides by evidence and stability.",
         start="auto",
-        ge=1,
-        le=16,
     )
     most_regions: int = setting(
         6,
@@ -129,7 +129,7 @@ class RegionSettings(Settings):
         only={"method": ("vae", "classic")},
     )
     restarts: int = setting(
-        6,
+        4,
         title="Restarts",
         description="Starting points of the mixture model; the best by evidence minus wall cost "
         "is kept.",

@@ -1,14 +1,15 @@
 """The physics VAE: regions, slow variables and the length of all walls in one loss.
 
     loss = evidence sum_x sum_k q_k(x) misfit_k(x)          what was measured
-         + T sum_x KL(q(x) || 1 / K) + KL(u || N(0, 1))     what is known before
+         + T sum_x KL(q(x) || 1 / K) + KL(u || N(0, 1)) / e what is known before
          + wall_cost length(q)                              what walls cost
          + price of regions that vanish
 
-per node with data. It starts from a map of the mixture model, whose regions are homogeneous, and
-may leave it where slow changes within a region (thickness, mistilt, strain) explain the data
-better. Both are judged by one objective of hard maps (`_vae_judge`), and the better one is
-returned. The model is that of `networks/dense_vae`.
+per node with data (e: part of the evidence that counts for slow changes, T: small). It starts
+from a map of the mixture model, whose regions are homogeneous, and may leave it where slow
+changes within a region (thickness, mistilt, strain) explain the data better. Both are judged by
+one objective of hard maps (`_vae_judge`), and the better one is returned. The model is that of
+`networks/dense_vae`.
 """
 
 from __future__ import annotations

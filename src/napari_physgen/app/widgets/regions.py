@@ -13,7 +13,7 @@ from napari_physgen.app.choosers import LayerChooser
 from napari_physgen.app.job_panel import JobPanel, Task
 from napari_physgen.app.preferences import output_folder
 from napari_physgen.app.region_axes import find_scan, read_mask
-from napari_physgen.app.region_layers import apart, look_at, overview, see_through, stacked
+from napari_physgen.app.region_layers import apart, legible, look_at, overview, stacked
 from napari_physgen.app.region_review import KeptMap, RegionReview
 from napari_physgen.app.region_scan import Scan, square
 from napari_physgen.app.region_task import LEAST_WINDOW, Channels, MapTask
@@ -193,7 +193,7 @@ class MapRegions(JobPanel):
     def show_pictures(self, pictures: Sequence[Output]) -> None:
         """Show live pictures, unless the map only follows the marker."""
         if not self._following:
-            super().show_pictures([see_through(picture) for picture in pictures])
+            super().show_pictures(pictures)
 
     # ---- what I have --------------------------------------------------------------------
 
@@ -300,10 +300,10 @@ class MapRegions(JobPanel):
             return finished
 
         def done(result: RegionMap, record: Record | None) -> str:
-            self._show(task, result, below, record)
+            self._show(task, wanted.scan, result, below, record)
             self._review(wanted, result, channels)
             if record is not None:
-                self._keep_for_export(wanted.scan.layer.name, result, record)
+                self.results.keep(KeptMap.of(wanted.scan.layer.name, result, record))
             return result.summary
 
         task = Task(job, wanted.scan.place, wanted.settings, done, tunable=tunable)
@@ -316,28 +316,39 @@ class MapRegions(JobPanel):
     # ---- what came out ------------------------------------------------------------------
 
     def _show(
-        self, task: Task, result: RegionMap, below: Sequence[Output], record: Record | None
+        self,
+        task: Task,
+        scan: Scan,
+        result: RegionMap,
+        below: Sequence[Output],
+        record: Record | None,
     ) -> None:
         """Renew the layers of the last map of this scan, and take away what has no successor."""
-        shown = [apart(see_through(output), task.source) for output in stacked(result, below)]
+        shown = [apart(legible(output, scan), task.source) for output in stacked(result, below)]
         names = {output.name for output in shown}
+        camera = self.viewer.scene.camera
+        view = camera.center, camera.zoom
         self.show_results(task, shown, record, renewed=names)
-        for name in self._shown.get(task.source.name, set()) - names:
-            if (full := f"{task.source.name} {name}") in self.viewer.layers:
-                self.viewer.layers.remove(full)
-        self._shown[task.source.name] = names
+        camera.center, camera.zoom = view  # napari fits the view anew when there are more axes
+        gone = {f"{scan.place.name} {name}" for name in self._shown.get(scan.place.name, ())}
+        gone -= {f"{scan.place.name} {name}" for name in names}
+        for layer in [x for x in self.viewer.layers if x.name in gone and KEY in x.metadata]:
+            self.viewer.layers.remove(layer)
+        self._shown[scan.place.name] = names
 
     def _review(self, wanted: MapTask, result: RegionMap, channels: Sequence[Channels]) -> None:
         scan, first = wanted.scan, result.outputs()[0].name
         labels = next(
             (x for x in self.viewer.layers if x.name == f"{scan.place.name} {first}"), None
         )
-        if scan.place is not scan.layer and self.mapped is None and labels is not None:
+        new = self.mapped is None or self.mapped[0].scan.layer is not scan.layer
+        if new and scan.place is not scan.layer and labels is not None:
             scan.layer.visible = False  # its last two axes are not those of the map
             look_at(self.viewer, labels)
         self.mapped = wanted, result
         self.curves_plot.hide()
-        self.review.follow(scan, result, labels, *channels)
+        auto = self.form.values()["wall_cost"] is None
+        self.review.follow(scan, result, labels, *channels, auto=auto)
         self.report_button.setEnabled(True)
         found = result.choices
         self._behind_auto(
@@ -346,12 +357,6 @@ class MapRegions(JobPanel):
             window=max(found.window, LEAST_WINDOW),
             stride=found.stride,
         )
-
-    def _keep_for_export(self, name: str, result: RegionMap, record: Record) -> None:
-        settings = result.settings
-        pixel, height = settings.pixel_size_nm, settings.pixel_height_nm
-        pictures = [output for output in result.outputs() if output.kind != "vectors"]
-        self.results.keep(KeptMap(name, pictures, pixel, record, height_nm=height))
 
     def _behind_auto(self, **values: Any) -> None:
         """Set the numbers that appear where somebody unticks "auto"."""
