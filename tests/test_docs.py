@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import napari_physgen
+from napari_physgen.regions import RegionSettings
 from napari_physgen.segmentation import LabourFreeSettings, PredictSettings, SegmentationSettings
 from napari_physgen.sim import SimSettings
 from napari_physgen.synthesis import (
@@ -48,6 +49,7 @@ TABLES = {
     ],
     "translation_settings": [(TranslationSettings, ["no", "yes"])],
     "render_settings": [(RenderSettings, [])],
+    "region_settings": [(RegionSettings, ["no", "yes"])],
     "fidelity_settings": [(FidelitySettings, [])],
 }
 
@@ -107,6 +109,8 @@ def test_the_tables_tell_unit_bounds_default_and_whether_a_setting_is_tunable(ex
     assert all(row[0] and row[6] for row in rows.values())
     rows = {row[1]: row for row in extension("generated").rows(PhaseFieldSettings)}
     assert rows["`grains`"][6].endswith("*For grains.*")
+    rows = {row[1]: row for row in extension("generated").rows(RegionSettings)}
+    assert rows["`regions`"][3:5] == ("whole number, ≥ 1, ≤ 16 or `auto`", "`auto`")
 
 
 def test_the_help_pages_are_those_of_the_command_line(extension):
@@ -171,6 +175,13 @@ def test_the_python_blocks_of_the_microstructure_tutorial_run(tmp_path, monkeypa
     names: dict[str, object] = {}
     exec(compile("\n".join(python_blocks(page)), str(page), "exec"), names)
     assert names["sample"].field.shape == names["field"].shape == (64, 64)
+
+
+def test_the_python_blocks_of_the_regions_tutorial_run():
+    page = DOCS / "tutorials" / "regions.md"
+    names: dict[str, object] = {}
+    exec(compile("\n".join(python_blocks(page)), str(page), "exec"), names)
+    assert names["scores"].adjusted_rand > 0.8
 
 
 def test_every_name_on_the_python_page_exists():

@@ -75,18 +75,30 @@ def preset_rows() -> list[tuple[str, str, str]]:
 
 def _values(field: FieldInfo) -> str:
     """Return the choices, or the kind of value and its bounds."""
-    parts = () if get_origin(field.annotation) is dict else get_args(field.annotation)
-    kinds = [k for k in parts or (field.annotation,) if k is not NoneType]
-    if get_origin(field.annotation) is Literal:
-        return ", ".join(f"`{choice}`" for choice in kinds)
-    names = [KINDS.get(kind.__name__, "file") for kind in kinds]
-    bounds = [
+    annotation = field.annotation
+    parts = (annotation,) if get_origin(annotation) in (dict, Literal) else get_args(annotation)
+    kinds = [kind for kind in parts or (annotation,) if kind is not NoneType]
+    names = [name for kind in kinds for name in _names(kind)]
+    last = " or ".join(names) if len(kinds) > 1 else ", ".join(names)
+    return ", ".join([last, *_bounds(field.metadata)])
+
+
+def _names(kind: Any) -> list[str]:
+    """Return choices as they are, or what kind of value it is with bounds of its own."""
+    if get_origin(kind) is Literal:
+        return [f"`{choice}`" for choice in get_args(kind)]
+    own = [item for info in getattr(kind, "__metadata__", ()) for item in info.metadata]
+    plain = get_args(kind)[0] if own else kind
+    return [", ".join([KINDS.get(plain.__name__, "file"), *_bounds(own)])]
+
+
+def _bounds(metadata: Sequence[Any]) -> list[str]:
+    return [
         text.format(getattr(item, key))
-        for item in field.metadata
+        for item in metadata
         for kind, key, text in BOUNDS
         if isinstance(item, kind)
     ]
-    return ", ".join([" or ".join(names), *bounds])
 
 
 def _default(field: FieldInfo) -> str:

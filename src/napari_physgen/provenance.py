@@ -20,6 +20,9 @@ from napari_physgen.errors import UserError
 LIBRARIES = ("numpy", "scipy", "torch", "monai", "lightning-fabric", "scikit-image", "scikit-learn")
 
 
+_SLAB = 2**26  # bytes that are hashed at once
+
+
 @dataclass(frozen=True)
 class Input:
     """One input array of a job.
@@ -43,10 +46,13 @@ class Input:
 
     @classmethod
     def of(cls, name: str, data: np.ndarray, source: str = "") -> Self:
-        """Describe an array."""
-        pixels = np.ascontiguousarray(data)
-        digest = hashlib.sha256(pixels.reshape(-1).view(np.uint8).data).hexdigest()
-        return cls(name, pixels.shape, str(pixels.dtype), digest, source)
+        """Describe an array; a lazy one is read in slabs."""
+        digest = hashlib.sha256()
+        rows = max(_SLAB // max(data[:1].size * data.dtype.itemsize, 1), 1) if data.ndim else 1
+        for start in range(0, len(data) if data.ndim else 1, rows):
+            slab = np.ascontiguousarray(data[start : start + rows] if data.ndim else data)
+            digest.update(slab.reshape(-1).view(np.uint8).data)
+        return cls(name, tuple(data.shape), str(data.dtype), digest.hexdigest(), source)
 
 
 @dataclass(frozen=True)

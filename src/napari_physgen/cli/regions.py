@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,6 +134,8 @@ def _chosen(scans: Sequence[ScanFile], dataset: str | None) -> ScanFile:
 def _completed(settings: RegionSettings, scan: ScanFile, path: Path) -> RegionSettings:
     """Return the settings with what the file says: pixel size, and where its signal axis is."""
     update: dict[str, object] = {}
+    if scan.data.ndim == 1:
+        raise UserError(f"'{scan.name}' is a single spectrum: a map needs one at every point.")
     if scan.data.ndim == 4 and scan.axes[:2] != ("y", "x") and settings.kind != "diffraction":
         axes = ", ".join(scan.axes)
         raise UserError(
@@ -195,15 +198,20 @@ def _words(choices: Choices) -> Iterable[str]:
     """Give what was chosen, line by line, with tables of what was tried."""
     period = "" if choices.period is None else f", lattice period {choices.period:.4g} px"
     window = "" if choices.window == 1 else f", window {choices.window} px"
-    yield f"kind {choices.kind}{period}{window}, grid step {choices.stride} px"
+    grid = f", grid step {choices.stride} px, wall cost {choices.wall_cost:g}"
+    yield f"kind {choices.kind}{period}{window}{grid}"
     if choices.counts:
         yield "  regions       ICL, nat  stability"
     for one in choices.counts:
         mark = "*" if one.regions == choices.regions else " "
-        yield f"{mark} {one.regions:7d} {one.icl:14.1f} {one.stability:10.3f}"
+        yield f"{mark} {one.regions:7d} {one.icl:14.1f} {_stability(one.stability):>10}"
     if choices.walls:
         yield "  wall cost  misfit, nat/node  length, grid steps  stability"
     for wall in choices.walls:
         mark = "*" if wall.wall_cost == choices.wall_cost else " "
-        figures = f"{wall.misfit:17.4f} {wall.length:19.1f} {wall.stability:10.3f}"
+        figures = f"{wall.misfit:17.4f} {wall.length:19.1f} {_stability(wall.stability):>10}"
         yield f"{mark} {wall.wall_cost:9g} {figures}"
+
+
+def _stability(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"

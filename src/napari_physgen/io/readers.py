@@ -180,8 +180,11 @@ def _first_line(error: Exception) -> str:
 def _read_tiff(path: Path) -> Stack:
     with opened_tiff(path) as tif:
         series = tif.series[0]
+        # Some programs count bits, so that a page is no longer than its pixels are.
         last = max(
-            (page.dataoffsets[-1] + page.databytecounts[-1]) for page in series.pages if page
+            page.dataoffsets[-1] + min(page.databytecounts[-1], page.nbytes)
+            for page in series.pages
+            if page
         )
         if last > tif.filehandle.size:
             raise ValueError("the file ends too early")

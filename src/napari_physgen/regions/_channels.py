@@ -46,13 +46,16 @@ def read_channels(
     notes : list of str
         How the channels were read.
     """
+    bytes_each = values.dtype.itemsize
     if np.iscomplexobj(values):
+        if said == "auto":
+            said = ",".join(["real"] * len(values) + ["imaginary"] * len(values))
         values = np.concatenate([values.real, values.imag])
-        said = "auto" if said == "auto" else said
-    values = np.where(valid, values, 0).astype(np.float32)
+    numbers: NDArray[np.float32] = np.where(valid, values, 0).astype(np.float32)
     notes: list[str] = []
     if said == "auto":
-        roles = _guess(values, valid)
+        # Colours fill the range of degrees, too.
+        roles = ["value"] * len(numbers) if bytes_each == 1 else _guess(numbers, valid)
         notes = [
             f"Channel {i + 1} was read as the phase of channel {i}, in "
             f"{'degrees' if role.endswith('degrees') else 'radians'}."
@@ -60,7 +63,7 @@ def read_channels(
             if role.startswith("phase")
         ]
     else:
-        roles = _parse(said, len(values))
+        roles = _parse(said, len(numbers))
     channels: list[NDArray[np.float32]] = []
     names: list[str] = []
     for i, role in enumerate(roles):
@@ -68,13 +71,13 @@ def read_channels(
         if role == "skip" or (role == "amplitude" and after.startswith("phase")):
             continue
         if role.startswith("phase"):
-            phase = np.deg2rad(values[i]) if role.endswith("degrees") else values[i]
+            phase = np.deg2rad(numbers[i]) if role.endswith("degrees") else numbers[i]
             paired = i > 0 and roles[i - 1] == "amplitude"
-            size = values[i - 1] if paired else np.ones_like(phase)
+            size = numbers[i - 1] if paired else np.ones_like(phase)
             channels += [size * np.cos(phase), size * np.sin(phase)]
             names += ["in phase", "out of phase"]
         else:
-            channels.append(_level(values[i], valid) if role == "value" else values[i])
+            channels.append(_level(numbers[i], valid) if role == "value" else numbers[i])
             names.append(role)
     if not channels:
         raise UserError("All channels are skipped: keep at least one.")
@@ -115,6 +118,8 @@ def _level(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.
     both = valid[1:] & valid[:-1]
     steps = np.where(both, np.diff(values, axis=0), np.nan)
     lines = both.any(1)
+    if not lines.any():
+        return values
     jumps = np.zeros(len(steps))
     jumps[lines] = np.nanmedian(steps[lines], axis=1)
     rest = np.nanmedian(np.abs(steps - jumps[:, None]))

@@ -46,8 +46,8 @@ class _Measure:
 def stiffness(name: Perimeter, progress: float) -> float:
     """Return the factor of the wall cost at a part of the training, 0 to 1.
 
-    With a constant cost, or none, the latents of two of three simulated scans of two phases
-    followed the phase of the lattice (adjusted Rand index 0.0 and 0.1; with it 0.7 and 0.7).
+    With a constant cost (Mumford-Shah), or none, the latents of two of three simulated scans of two
+    phases followed the phase of the lattice (adjusted Rand index 0.0 and 0.1; with it 0.7 and 0.7).
     """
     return max(1.0, _MEASURES[name].stiff * (1 - progress / _SOFTENED))
 

@@ -60,13 +60,16 @@ def find_lattice(image: NDArray[np.floating], valid: NDArray[np.bool_]) -> Latti
     floor = float(np.median(power[radius > 0.4]))
     half = (x > 0) | ((x == 0) & (y > 0))
     inside = (radius > 3 / min(height, width)) & (radius < _HIGHEST) & half
-    peak = (power == maximum_filter(power, 5, mode="wrap")) & inside & (power > _ABOVE_FLOOR * floor)
+    peak = (
+        (power == maximum_filter(power, 5, mode="wrap")) & inside & (power > _ABOVE_FLOOR * floor)
+    )
     places = np.argwhere(peak)
     if len(places) == 0:
         return None
     places = places[np.argsort(-power[tuple(places.T)])]
     strength = power[tuple(places.T)]
-    sharpness = strength / median_filter(power, 11, mode="wrap")[tuple(places.T)]
+    around = median_filter(power, 11, mode="wrap")[tuple(places.T)]
+    sharpness = strength / np.maximum(around, 1e-30)
     if sharpness.max() < _SHARPEST:
         return None
     spots = np.stack([y[tuple(places.T)], x[tuple(places.T)]], 1)
@@ -78,9 +81,7 @@ def find_lattice(image: NDArray[np.floating], valid: NDArray[np.bool_]) -> Latti
     return Lattice(spots, float(1 / far[low].min()))
 
 
-def _between_bins(
-    power: NDArray[np.floating], places: NDArray[np.integer]
-) -> NDArray[np.float64]:
+def _between_bins(power: NDArray[np.floating], places: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return how far (y, x) the tops of peaks are from their bins: parabolas through the logs."""
     offsets = []
     for axis in (0, 1):
@@ -91,7 +92,6 @@ def _between_bins(
     return np.stack(offsets, 1)
 
 
-@dataclass(frozen=True)
 class LocalFourier:
     """Local Fourier amplitudes of one image on a grid.
 
@@ -105,31 +105,37 @@ class LocalFourier:
         Standard deviation of the Gaussian window, px.
     stride : int
         Pixels between nodes; node (0, 0) is pixel (0, 0).
+
+    Attributes
+    ----------
+    sides : tuple of int
+        Sides of the transform, px.
+    weight : numpy.ndarray
+        (grid y, grid x) share of the window that holds data.
     """
 
-    image: NDArray[np.floating]
-    valid: NDArray[np.bool_]
-    sigma: float
-    stride: int
-
-    def __post_init__(self) -> None:
-        margin = -(-int(_REACH * self.sigma) // self.stride) * self.stride
-        sides = [size + 2 * margin for size in self.image.shape]
+    def __init__(
+        self,
+        image: NDArray[np.floating],
+        valid: NDArray[np.bool_],
+        sigma: float,
+        stride: int,
+    ) -> None:
+        self.sigma = sigma
+        self.stride = stride
+        margin = -(-int(_REACH * sigma) // stride) * stride
+        sides = [size + 2 * margin for size in image.shape]
         # The nodes of the padded image must be a regular grid for the short inverse transform.
-        sides = [self.stride * fft.next_fast_len(-(-side // self.stride)) for side in sides]
-        pad = [(margin, side - margin - n) for side, n in zip(sides, self.image.shape, strict=True)]
-        self._set("_pad", pad)
-        self._set("sides", tuple(sides))
-        nodes = [-(-n // self.stride) for n in self.image.shape]
-        first = margin // self.stride
-        self._set("_cut", tuple(slice(first, first + n) for n in nodes))
-        self._set("_spectrum", self._transformed(np.where(self.valid, self.image, 0)))
-        weight = self._at(self._transformed(self.valid.astype(np.float32)), (0, 0)).real
-        self._set("weight", weight)
-        self._set("_norm", np.maximum(weight, _LEAST_WEIGHT))
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
+        self.sides = tuple(stride * fft.next_fast_len(-(-side // stride)) for side in sides)
+        self._pad = [
+            (margin, side - margin - n) for side, n in zip(self.sides, image.shape, strict=True)
+        ]
+        first = margin // stride
+        self._cut = tuple(slice(first, first - (-n // stride)) for n in image.shape)
+        self._spectrum = self._transformed(np.where(valid, image, 0))
+        known = self._transformed(valid.astype(np.float32))
+        self.weight: NDArray[np.float32] = self._at(known, (0, 0)).real
+        self._norm = np.maximum(self.weight, _LEAST_WEIGHT)
 
     def bin(self, frequency: Sequence[float]) -> tuple[int, int]:
         """Return the nearest frequency (y, x) of the transform, in its bins."""
@@ -141,11 +147,14 @@ class LocalFourier:
         nodes_y, nodes_x = (np.arange(cut.start, cut.stop) for cut in self._cut)
         carrier = np.exp(2j * np.pi * where[0] / self.sides[0] * nodes_y * self.stride)[:, None]
         carrier = carrier * np.exp(2j * np.pi * where[1] / self.sides[1] * nodes_x * self.stride)
-        found = self._at(self._spectrum, where) / self._norm * carrier
+        found: NDArray[np.complex64] = self._at(self._spectrum, where) / self._norm * carrier
         return found.astype(np.complex64)
 
     def _transformed(self, image: NDArray[np.floating]) -> NDArray[np.complex64]:
-        return fft.fft2(np.pad(image.astype(np.float32), self._pad), workers=-1)
+        found: NDArray[np.complex64] = fft.fft2(
+            np.pad(image.astype(np.float32), self._pad), workers=-1
+        )
+        return found
 
     def _at(self, spectrum: NDArray[np.complex64], where: tuple[int, int]) -> NDArray[np.complex64]:
         sizes = [side // self.stride for side in self.sides]
@@ -155,4 +164,5 @@ class LocalFourier:
             index.append((offset + centre) % side)
             gain.append(np.exp(-2 * (np.pi * self.sigma * offset / side) ** 2).astype(np.float32))
         band = spectrum[np.ix_(*index)] * gain[0][:, None] * gain[1]
-        return fft.ifft2(band)[self._cut] / self.stride**2
+        found: NDArray[np.complex64] = fft.ifft2(band)[self._cut] / self.stride**2
+        return found

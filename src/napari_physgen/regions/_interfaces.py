@@ -1,4 +1,4 @@
-"""Is a wall between two regions a discontinuity, or a line drawn across a slow change?
+"""Whether a wall between two regions is a step, or a line drawn across a slow change.
 
 Along the direction in which two regions differ most (Fisher), the nodes not far from the wall, but
 beyond the reach of the window, are compared with the regions as a whole: across a step, a blurred
@@ -73,9 +73,7 @@ def narrowest(features: Features, labels: NDArray[np.integer], regions: int) -> 
     return min(widths)
 
 
-def _jump(
-    features: Features, one: NDArray[np.bool_], other: NDArray[np.bool_]
-) -> float | None:
+def _jump(features: Features, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float | None:
     reach = features.window / features.step[0] if features.window > features.step[0] else 2.0
     score, weight = _scores(features, one, other)
     near, whole = [], []

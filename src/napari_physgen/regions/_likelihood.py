@@ -1,4 +1,4 @@
-"""How likely descriptors are in a region, and the regions' parameters that make them most likely."""
+"""How likely descriptors are in a region, and the parameters that make them most likely."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ class Gaussian:
             ]
         )
         constant = 0.5 * values.shape[1] * math.log(2 * math.pi)
-        return -0.5 * distance - half_logdet[:, None] - constant
+        made: Tensor = -0.5 * distance - half_logdet[:, None] - constant
+        return made
 
     def _scatter(self, share: Tensor, mean: Tensor) -> Tensor:
         difference = self.values - mean

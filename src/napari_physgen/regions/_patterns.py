@@ -92,13 +92,15 @@ class Correlator:
         self._power = self._correlated(self._squares, self.weight)
 
     def _transformed(self, values: Real) -> NDArray[np.complex64]:
-        return fft.rfft2(values, self._sides, workers=-1)
+        made: NDArray[np.complex64] = fft.rfft2(values, self._sides, workers=-1)
+        return made
 
     def _correlated(self, spectrum: NDArray[np.complex64], patch: Real) -> Real:
         """Return sum_d patch(d) image(m + d) at every centre m."""
         height, width = self._shape
         product = spectrum * self._transformed(patch).conj()
-        return fft.irfft2(product, self._sides, workers=-1)[:height, :width]
+        made: Real = fft.irfft2(product, self._sides, workers=-1)[:height, :width]
+        return made
 
     def centres(self, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the centres (larger than the image) at pixels of the image."""
@@ -126,7 +128,8 @@ class Correlator:
         seen = best[self.usable if inside is None else inside]
         noise = max(float(np.median(seen)) / float(self.weight.sum()), 1e-12)
         chance = np.exp(np.maximum(-0.5 * (misfit - best) / noise, _FAINTEST)) * self.usable
-        return chance / (uniform_filter(chance, side) * side**2 + 1e-12)
+        made: Real = chance / (uniform_filter(chance, side) * side**2 + 1e-12)
+        return made
 
     def mean_patch(self, places: Real, power: int = 1) -> Real:
         """Return the mean of the image (1) or of its square (2) around weighted places."""
@@ -134,10 +137,12 @@ class Correlator:
         size = 2 * self.radius + 1
         product = spectrum * self._transformed(places).conj()
         patch = fft.irfft2(product, self._sides, workers=-1)[:size, :size]
-        held = fft.irfft2(
-            self._known * self._transformed(places).conj(), self._sides, workers=-1
-        )[:size, :size]
-        return patch / np.maximum(held, 1e-6 * float(places.sum()) + 1e-12)
+        known = self._known * self._transformed(places).conj()
+        held = fft.irfft2(known, self._sides, workers=-1)[:size, :size]
+        mean: Real = (patch / np.maximum(held, 1e-6 * float(places.sum()) + 1e-12)).astype(
+            np.float32
+        )
+        return mean
 
     def picture(self, pattern: Real) -> Real:
         """Return the picture that the pattern makes of the image."""
@@ -153,7 +158,8 @@ class Correlator:
         product = spectrum * self._transformed(patch)
         drawn = fft.irfft2(product, self._sides, workers=-1)
         first = 2 * self.radius
-        return drawn[first : first + height, first : first + width]
+        made: Real = drawn[first : first + height, first : first + width]
+        return made
 
 
 def learn(
@@ -176,7 +182,7 @@ def learn(
         return None
     points = np.argwhere(deep)
     deep = correlator.centres(deep)
-    best = (np.inf, None)
+    best: tuple[float, Real] = (np.inf, np.zeros(0, np.float32))
     for _ in range(_SEEDS):
         y, x = points[rng.integers(len(points))]
         pattern = _settled(correlator, correlator.patch(y, x), deep, _FIRST)

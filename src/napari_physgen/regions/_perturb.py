@@ -57,4 +57,7 @@ def within(features: Features, labels: NDArray[np.integer]) -> NDArray[np.float6
         inside = own == region
         values[:, inside] -= values[:, inside].mean(1, keepdims=True)
     covariance = values @ values.T / values.shape[1]
-    return covariance + 1e-4 * np.trace(covariance) / len(values) * np.eye(len(values))
+    made: NDArray[np.float64] = covariance + 1e-4 * np.trace(covariance) / len(values) * np.eye(
+        len(values)
+    )
+    return made

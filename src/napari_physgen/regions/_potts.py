@@ -95,6 +95,13 @@ class Potts:
         return now
 
 
+def agreeing(soft: Tensor, hard: Tensor) -> Tensor:
+    """Return probabilities whose largest one is that of the hard map, where need be by a hair."""
+    least = soft.amax(0, keepdim=True) * (1 + 1e-3)
+    raised = torch.where(hard > 0, torch.maximum(soft, least), soft)
+    return raised / raised.sum(0, keepdim=True)
+
+
 def _hard(score: Tensor) -> Tensor:
     """Return 1 for the best region and 0 for the others."""
     best = score.argmax(0, keepdim=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_physgen.networks.dense_vae import spread_out
-from napari_physgen.regions._potts import Potts
+from napari_physgen.regions._potts import Potts, agreeing
 from napari_physgen.regions._vae_misfit import changes, means, misfit
 
 if TYPE_CHECKING:
@@ -96,14 +96,7 @@ def _settled(
     if other.gain > verdict.gain:
         labels, verdict = solved, other
     hard = functional.one_hot(labels, len(nll)).movedim(-1, 0).float()
-    return _agreeing(potts.soften(cost, wall_cost, hard), hard), verdict
-
-
-def _agreeing(soft: Tensor, hard: Tensor) -> Tensor:
-    """Return probabilities whose largest one is that of the hard map, where need be by a hair."""
-    least = soft.amax(0, keepdim=True) * (1 + 1e-3)
-    raised = torch.where(hard > 0, torch.maximum(soft, least), soft)
-    return raised / raised.sum(0, keepdim=True)
+    return agreeing(potts.soften(cost, wall_cost, hard), hard), verdict
 
 
 def _expected(decoder: RegionDecoder, scan: Scan, q: Tensor, mu: Tensor) -> Tensor:

@@ -34,11 +34,12 @@ WALL_COSTS = (0.6, 1.25, 2.5, 5.0, 10.0)
 _MARGIN = 0.05
 """Gain of stability that makes up for leaving the usual wall cost."""
 
+_COMPARED, _LOOKED_AT = 20_000, 5_000  # nodes: maps of more are compared on a coarser grid
 _LEAST_JUMP = 0.75
 _LEAST_WINDOWS = 0.6
 _LEAST_STEPS = 3.0
 _REPEATS = 2
-_ROUNDS = 5
+_ROUNDS, _STEPS = 5, 20
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,18 @@ def count_regions(
 
 
 def wall_costs(
-    features: Features, start: Mixture, seed: int
+    features: Features, rough: Mixture, seed: int, *, compare: bool
 ) -> Generator[Progress, Command | None, tuple[float, tuple[WallChoice, ...]]]:
     """Solve for maps of several wall costs, each from the map of the one before.
+
+    Parameters
+    ----------
+    features : Features
+    rough : Mixture
+        A map of them, or of coarser ones, with the usual wall cost.
+    seed : int
+    compare : bool
+        Whether to compare maps of repeated measurements; otherwise the usual cost is chosen.
 
     Yields
     ------
@@ -94,21 +104,26 @@ def wall_costs(
     tried : tuple of WallChoice
         Points of the L-curve.
     """
+    coarse, factor = mixture.coarsened(features, _COMPARED if compare else _LOOKED_AT)
+    start = mixture.finer(coarse, rough, USUAL * factor)
+    again = _repeats(coarse, start, seed) if compare else []
     points: dict[float, WallChoice] = {}
     maps = {USUAL: start}
-    again = _repeats(features, start, seed)
     usual = WALL_COSTS.index(USUAL)
     order = [*WALL_COSTS[usual:], *WALL_COSTS[:usual][::-1]]
     for number, cost in enumerate(order):
         before = maps[min(maps, key=lambda known: abs(np.log(known / cost)))]
-        found = mixture.solve(features, before.probabilities, cost, _ROUNDS)
+        price = cost * factor  # of a step of the coarse grid
+        found = mixture.solve(coarse, before.probabilities, price, _ROUNDS, 2 * _STEPS)
         maps[cost] = found
-        stability = _stability(again, found, cost)
-        points[cost] = WallChoice(cost, found.misfit, found.length, stability)
+        stability = _stability(again, found, price) if compare else float("nan")
+        length = found.length * factor
+        points[cost] = WallChoice(cost, found.misfit / factor**2, length, stability)
         command = yield Progress(number + 1, len(order), f"trying a wall cost of {cost:g}")
         if isinstance(command, Stop):
             break
-    return _steadiest(list(points.values())), tuple(points[cost] for cost in sorted(points))
+    chosen = _steadiest(list(points.values())) if compare else USUAL
+    return chosen, tuple(points[cost] for cost in sorted(points))
 
 
 def _steadiest(points: list[WallChoice]) -> float:
@@ -132,7 +147,7 @@ def _stability(again: list[Features], found: Mixture, wall_cost: float) -> float
     """Return the mean adjusted Rand index between a map and those of repeated measurements."""
     scores = []
     for features in again:
-        other = mixture.solve(features, found.probabilities, wall_cost, _ROUNDS)
+        other = mixture.solve(features, found.probabilities, wall_cost, _ROUNDS, _STEPS)
         valid = features.valid
         scores.append(adjusted_rand(found.labels[valid], other.labels[valid]))
     return float(np.mean(scores)) if scores else 1.0

@@ -12,7 +12,7 @@ windows. Regions are a mixture on the latent maps.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import cos, pi
 from typing import TYPE_CHECKING
 
@@ -101,7 +101,6 @@ class ClassicResult:
     step: tuple[float, float] = (1.0, 1.0)
     start: tuple[float, float] = (0.0, 0.0)
     device: str = ""
-    notes: tuple[str, ...] = field(default=())
 
     @property
     def metrics(self) -> dict[str, float]:

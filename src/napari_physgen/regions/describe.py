@@ -38,14 +38,22 @@ def describe(scan: Scan, settings: RegionSettings) -> Features:
     Raises
     ------
     UserError
-        If the window does not fit into the scan.
+        If the window or the grid step does not fit into the scan, or all points look the same.
     """
     if settings.window is not None and settings.window > min(scan.shape):
         raise UserError(
             f"The window of {settings.window} px is larger than the scan of {scan.shape[0]} x "
             f"{scan.shape[1]} px: choose a smaller one, or auto."
         )
-    return _FRONT_ENDS[scan.kind](scan, settings)
+    if settings.stride is not None and 2 * settings.stride > min(scan.shape):
+        raise UserError(
+            f"The grid step of {settings.stride} px leaves a single row of a scan of "
+            f"{scan.shape[0]} x {scan.shape[1]} px: choose a smaller one, or auto."
+        )
+    features = _FRONT_ENDS[scan.kind](scan, settings)
+    if len(features.values) == 0:
+        raise UserError("All points look the same: there is nothing to tell apart.")
+    return features
 
 
 def _lattice(scan: Scan, settings: RegionSettings) -> Features:
@@ -260,7 +268,8 @@ def _texture(
 
     def smooth(image: NDArray[np.float32], width: float) -> NDArray[np.float32]:
         held = np.maximum(gaussian_filter(weight, width), 1e-3)
-        return gaussian_filter(np.where(valid, image, 0), width) / held
+        made: NDArray[np.float32] = gaussian_filter(np.where(valid, image, 0), width) / held
+        return made
 
     mean = smooth(values, sigma)
     features = [mean]

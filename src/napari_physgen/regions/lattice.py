@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
+from napari_physgen.errors import UserError
 from napari_physgen.regions._fourier import HANN, Lattice, LocalFourier
 from napari_physgen.regions.features import Features
 
@@ -66,10 +67,20 @@ def describe(
         Take what does not change when the lattice is turned.
     spacing : (float, float)
         Length of a grid step along y and x.
+
+    Raises
+    ------
+    UserError
+        If no window holds enough points with data.
     """
     flat = flattened(image, valid, _FLAT * window / HANN)
     local = LocalFourier(flat, valid, window / HANN, stride)
     inside = local.weight > _LEAST_WEIGHT
+    if not inside.any():
+        raise UserError(
+            f"No window of {window} px holds enough points with data: choose a smaller one, or a "
+            "larger mask."
+        )
     parts = [_turned(local, lattice)] if ignore_rotation else _spots(local, lattice)
     # At the frame a window is cut; what the nearest whole window says is closer to the truth.
     nearest = _nearest_whole(local.weight)
@@ -105,7 +116,8 @@ def flattened(
 
     def smooth(values: NDArray[np.floating]) -> NDArray[np.float32]:
         filled = np.where(valid, values, 0).astype(np.float32)
-        return gaussian_filter(filled, sigma) / weight
+        made: NDArray[np.float32] = gaussian_filter(filled, sigma) / weight
+        return made
 
     rest = image - smooth(image)
     power = smooth(rest**2)
@@ -188,7 +200,8 @@ def _turned(local: LocalFourier, lattice: Lattice) -> NDArray[np.float32]:
 
 def _log_power(amplitude: NDArray[np.complex64]) -> NDArray[np.float32]:
     power = np.abs(amplitude) ** 2
-    return np.log(power + 0.1 * power.mean())
+    made: NDArray[np.float32] = np.log(power + 0.1 * power.mean())
+    return made
 
 
 def whitened(

@@ -59,10 +59,11 @@ def map_regions(data: Any, settings: RegionSettings, mask: Any = None) -> Job[Re
     UserError
         If the data cannot be what the settings say.
     """
-    yield Progress(0, 1000, "describing the scan")
+    command = yield Progress(0, 1000, "describing the scan")
     scan = read_scan(data, settings, mask)
     features = describe(scan, settings)
     work = _Work(scan, features, settings)
+    work.hear(command)
     first, last = _SHARES[settings.method]
     yield from portion(work.start(), 0.02, first)
     if not work.stopped and settings.method != "fast" and work.regions > 1:
@@ -111,17 +112,18 @@ class _Work:
         else:
             self.regions = given
             rough = mixture.fit(small, given, price, restarts, seed)
-            yield self._progress("fitting the mixture", rough.probabilities, small)
+            self.hear((yield self._progress("fitting the mixture", rough.probabilities, small)))
         if self.wall_cost is None and not self.stopped and self.regions > 1:
-            job = choose.wall_costs(small, rough, seed)
-            price, self.walls = yield from self._heard(portion(job, 0.6, 0.9))
+            compare = self.settings.method != "fast"
+            costs = choose.wall_costs(self.features, rough, seed, compare=compare)
+            price, self.walls = yield from self._heard(portion(costs, 0.6, 0.9))
         self.wall_cost = price if self.wall_cost is None else self.wall_cost
         found = rough
         if small is not self.features or self.wall_cost != choose.USUAL:
             found = mixture.finer(self.features, rough, self.wall_cost)
         self.q = found.probabilities
         self._measure(found.labels)
-        yield self._progress("fitting the mixture", self.q, self.features)
+        self.hear((yield self._progress("fitting the mixture", self.q, self.features)))
 
     def _measure(self, labels: NDArray[np.int64]) -> None:
         assert self.wall_cost is not None
@@ -137,9 +139,14 @@ class _Work:
             except StopIteration as end:
                 return end.value
             command = yield progress
-            self.stopped |= isinstance(command, Stop)
-            if isinstance(command, Tune) and "wall_cost" in command.changes:
-                self.wall_cost = command.changes["wall_cost"]
+            self.hear(command)
+
+    def hear(self, command: Command | None) -> None:
+        """Remember that the user stopped, or gave walls another price."""
+        self.stopped |= isinstance(command, Stop)
+        if isinstance(command, Tune) and "wall_cost" in command.changes:
+            self.settings = self.settings.tuned(wall_cost=command.changes["wall_cost"])
+            self.wall_cost = self.settings.wall_cost
 
     def _progress(self, message: str, q: Real, features: Features) -> Progress:
         def preview() -> list[Output]:
@@ -163,9 +170,7 @@ class _Work:
 
         assert self.wall_cost is not None
         device = resolve_device(self.settings.device)
-        found = yield from dense_vae(
-            self.features, self.q, self.settings, self.wall_cost, device
-        )
+        found = yield from dense_vae(self.features, self.q, self.settings, self.wall_cost, device)
         self.q, self.latent = found.q, found.latent
         self.metrics |= {"network": float(found.better), "gain": found.gain}
         self.notes.append(
@@ -202,7 +207,8 @@ class _Work:
             seed = self.settings.seed
             job = refine(self.scan, self.features, self.q, self.wall_cost, seed, rounds)
             fine = yield from self._heard(job)
-            return fine
+            made: Fine = fine
+            return made
         soft = spread(self.q, self.features, self.scan.shape)
         return Fine(soft.argmax(0), soft)
         yield
@@ -230,7 +236,7 @@ class _Work:
             prototypes=values,
             prototype_errors=errors,
             choices=self._choices(),
-            settings=self.settings.model_copy(update={"wall_cost": self.settings.wall_cost}),
+            settings=self.settings,
             summary=_summary(labels, walls, self.notes, self.stopped),
             metrics=self._figures(labels, walls.length),
             device=str(resolve_device(self.settings.device)),
@@ -314,12 +320,11 @@ def _largest_first(
 def _entropy(probabilities: Real) -> Real:
     """Return the entropy of each pixel, bits."""
     p = np.clip(probabilities, 1e-12, 1)
-    return np.maximum(-(p * np.log2(p)).sum(0), 0).astype(np.float32)
+    made: Real = np.maximum(-(p * np.log2(p)).sum(0), 0).astype(np.float32)
+    return made
 
 
-def _summary(
-    labels: NDArray[np.uint8], walls: Any, notes: list[str], stopped: bool
-) -> str:
+def _summary(labels: NDArray[np.uint8], walls: Any, notes: list[str], stopped: bool) -> str:
     """Say in words what came out."""
     sizes = np.bincount(labels[labels > 0])[1:]
     shares = ", ".join(f"{100 * size / sizes.sum():.0f} %" for size in sizes)

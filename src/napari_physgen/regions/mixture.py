@@ -20,7 +20,7 @@ from scipy.special import xlogy
 
 from napari_physgen.physics.wall_edges import label_length
 from napari_physgen.regions._likelihood import Counts, likelihood
-from napari_physgen.regions._potts import Potts
+from napari_physgen.regions._potts import Potts, agreeing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +92,11 @@ def objective(features: Features, labels: NDArray[np.integer], wall_cost: float)
 
 
 def solve(
-    features: Features, start: NDArray[np.floating], wall_cost: float, rounds: int = _ROUNDS
+    features: Features,
+    start: NDArray[np.floating],
+    wall_cost: float,
+    rounds: int = _ROUNDS,
+    last: int = _LAST_STEPS,
 ) -> Mixture:
     """Fit the mixture from a soft map.
 
@@ -103,8 +107,8 @@ def solve(
         (region, y, x).
     wall_cost : float
         Nats per grid step.
-    rounds : int
-        Most alternations between parameters and map.
+    rounds, last : int
+        Most alternations between parameters and map, and steps of the solver after them.
     """
     model = likelihood(features)
     valid = torch.from_numpy(features.valid)
@@ -117,11 +121,11 @@ def solve(
         before, labels = labels, soft.argmax(0)
         if (labels != before)[valid].float().mean() < _SETTLED:
             break
-    soft = potts.solve(cost, wall_cost, soft, _LAST_STEPS)
+    soft = potts.solve(cost, wall_cost, soft, last)
     labels = soft.argmax(0)
     hard = torch.nn.functional.one_hot(labels, len(soft)).movedim(-1, 0).float()
     cost = _cost(model.of(hard[:, valid]), features.evidence, soft, valid)
-    soft = potts.soften(cost, wall_cost, soft)
+    soft = agreeing(potts.soften(cost, wall_cost, hard), hard)
     z = labels.numpy()
     misfit, length = _misfit(features, z), _length(features, z)
     return Mixture(
@@ -169,9 +173,7 @@ def finer(features: Features, rough: Mixture, wall_cost: float) -> Mixture:
     return solve(features, q, wall_cost)
 
 
-def _best(
-    features: Features, regions: int, wall_cost: float, restarts: int, seed: int
-) -> Mixture:
+def _best(features: Features, regions: int, wall_cost: float, restarts: int, seed: int) -> Mixture:
     """Return the best map of several starts."""
     if regions == 1:
         return solve(features, np.ones((1, *features.shape), np.float32), wall_cost)
@@ -181,11 +183,12 @@ def _best(
     for number in range(restarts):
         more = _MORE * (number % 2)
         start = _start(features, regions + more, number // 2, seed)
-        found = solve(features, start, cheap, _ROUNDS // 2 if more else _ROUNDS)
-        maps.append(_merged(features, found, regions, cheap) if more else found)
-    maps.sort(key=_worth, reverse=True)
-    last = [solve(features, one.probabilities, wall_cost, _ROUNDS // 2) for one in maps[:2]]
-    return max(last, key=_worth)
+        found = solve(features, start, cheap, _ROUNDS // 2, _STEPS)
+        if more:
+            found = _merged(features, found, regions, cheap)
+        maps.append(solve(features, found.probabilities, wall_cost, _ROUNDS // 2, _STEPS))
+    best = max(maps, key=_worth)
+    return solve(features, best.probabilities, wall_cost)
 
 
 def _worth(one: Mixture) -> tuple[bool, float]:
@@ -215,8 +218,8 @@ def _length(features: Features, labels: NDArray[np.integer]) -> float:
     return label_length(labels, features.spacing, features.valid)
 
 
-def coarsened(features: Features) -> tuple[Features, int]:
-    """Return means (sums of counts) over blocks of nodes where there are very many.
+def coarsened(features: Features, most: int = _COARSE_NODES) -> tuple[Features, int]:
+    """Return means (sums of counts) over blocks of nodes where there are more than `most`.
 
     Returns
     -------
@@ -225,7 +228,7 @@ def coarsened(features: Features) -> tuple[Features, int]:
         Side of the blocks, nodes; 1 where nothing was done.
     """
     factor = 1
-    while features.valid.size / (factor + 1) ** 2 > _COARSE_NODES and factor < 8:
+    while features.valid.size / factor**2 > most and factor < 8:
         factor += 1
     if factor == 1:
         return features, 1
@@ -240,15 +243,16 @@ def coarsened(features: Features) -> tuple[Features, int]:
         valid=inside,
         evidence=evidence,
         step=(features.step[0] * factor, features.step[1] * factor),
-        start=tuple(a + middle * b for a, b in zip(features.start, features.step, strict=True)),
+        start=(
+            features.start[0] + middle * features.step[0],
+            features.start[1] + middle * features.step[1],
+        ),
         window=max(features.window, round(features.step[0] * factor)),
     )
     return coarse, factor
 
 
-def _blocks(
-    features: Features, size: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _blocks(features: Features, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return the values (feature, y, x) of blocks of nodes and which of these have data."""
     count, height, width = features.values.shape
     rows, columns = max(height // size, 1), max(width // size, 1)
@@ -270,8 +274,7 @@ def _merged(features: Features, found: Mixture, regions: int, wall_cost: float) 
         first, second = _cheapest_pair(features, found, wall_cost)
         q = np.delete(found.probabilities, second, 0)
         q[first] += found.probabilities[second]
-        last = found.regions - 1 == regions
-        found = solve(features, q, wall_cost, _ROUNDS if last else 2)
+        found = solve(features, q, wall_cost, 2, _STEPS)
     return found
 
 
@@ -338,4 +341,5 @@ def _comparable(values: NDArray[np.float32], family: str) -> NDArray[np.float32]
     shares = np.sqrt(points / np.maximum(points.sum(1, keepdims=True), 1e-9))
     centred = shares - shares.mean(0)
     _, _, axes = np.linalg.svd(centred[:: max(len(centred) // 4000, 1)], full_matrices=False)
-    return centred @ axes[:8].T
+    made: NDArray[np.float32] = centred @ axes[:8].T
+    return made

@@ -43,7 +43,7 @@ _LOST = 50.0  # nats: a region without a pattern takes no new pixels
 _USUAL, _PER_PIXEL = 2.5, 1.5
 """Usual wall cost of the grid, and what it stands for here, nats per independent pixel."""
 
-_LEAST, _MOST = 4.0, 10.0
+_LEAST, _MOST = 3.0, 10.0
 _MIXED = 2.0  # pixels at walls are mixtures of both sides, and less sure than their noise says
 
 
@@ -84,7 +84,8 @@ def _linear(values: Real, at: NDArray[np.floating], axis: int) -> Real:
     high = np.minimum(low + 1, values.shape[axis] - 1)
     part = (at - low).astype(np.float32)
     part = part.reshape([-1 if i == axis else 1 for i in range(values.ndim)])
-    return values.take(low, axis) * (1 - part) + values.take(high, axis) * part
+    made: Real = values.take(low, axis) * (1 - part) + values.take(high, axis) * part
+    return made
 
 
 def refine(
@@ -154,9 +155,6 @@ def _by_patterns(
     return Fine(labels, soft, patterns)
 
 
-
-
-
 def _draws(seed: int, region: int) -> np.random.Generator:
     return np.random.default_rng([seed, region])
 
@@ -198,7 +196,8 @@ def _variance(squared: Real, picture: Real, own: NDArray[np.bool_]) -> Real:
     """Return the scatter to expect where the picture is as bright as it is (shot noise)."""
     level, slope = np.polynomial.polynomial.polyfit(picture[own], squared[own], 1)
     usual = max(float(squared[own].mean()), 1e-6)
-    return np.maximum(level + max(slope, 0.0) * picture, 0.2 * usual).astype(np.float32)
+    made: Real = np.maximum(level + max(slope, 0.0) * picture, 0.2 * usual).astype(np.float32)
+    return made
 
 
 def _alike(own: Real, valid: NDArray[np.bool_], reach: float) -> float:
@@ -246,7 +245,8 @@ def _sums(values: Real, size: int) -> Real:
     extra = [(-n) % size for n in (height, width)]
     padded = np.pad(values, ((0, 0), (0, extra[0]), (0, extra[1])))
     count, height, width = padded.shape
-    return padded.reshape(count, height // size, size, width // size, size).sum((2, 4))
+    made: Real = padded.reshape(count, height // size, size, width // size, size).sum((2, 4))
+    return made
 
 
 def _by_pixels(

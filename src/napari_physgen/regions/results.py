@@ -51,7 +51,7 @@ class WallChoice:
     length : float
         Length of all walls, grid steps.
     stability : float
-        Mean pairwise adjusted Rand index of maps of perturbed data.
+        Mean pairwise adjusted Rand index of maps of perturbed data; NaN in the fast mode.
     """
 
     wall_cost: float
@@ -172,9 +172,10 @@ class RegionMap:
             of = {"first": pairs[:, 0], "second": pairs[:, 1]}
             made.insert(1, Output("walls", segments, "vectors", display={"features": of}))
         if self.prototypes.ndim == 3:
-            made.append(self._beside("prototypes", self.prototypes))
+            lattice = self.choices.kind == "lattice"
+            made.append(self._beside("prototypes", self.prototypes, export=lattice))
         if self.manifold is not None:
-            made.append(self._beside("latent space", self.manifold))
+            made.append(self._beside("latent space", self.manifold, export=False))
         return made
 
     def _named(self) -> dict[str, object]:
@@ -193,8 +194,11 @@ class RegionMap:
             display={"visible": False, "colormap": "viridis"},
         )
 
-    def _beside(self, name: str, picture: NDArray[np.float32]) -> Output:
-        """Return a picture that is no image of the sample, to the right of it."""
+    def _beside(self, name: str, picture: NDArray[np.float32], *, export: bool) -> Output:
+        """Return a picture that is no image of the sample, to the right of it.
+
+        Into a file goes only what has pixels of the size of those of the scan.
+        """
         axes = ("region", "y", "x")[-picture.ndim :]
         right = (0.0, self.labels.shape[1] * 1.05)
-        return Output(name, picture, axes=axes, offset=right, display={"visible": False})
+        return Output(name, picture, axes=axes, offset=right, display={"visible": False}, export=export)

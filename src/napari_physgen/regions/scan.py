@@ -80,8 +80,8 @@ def read_scan(data: Any, settings: RegionSettings, mask: Any = None) -> Scan:
     """
     if data.ndim not in (2, 3, 4):
         raise UserError(
-            f"The data have {data.ndim} axes: an image has 2, channels or spectra 3, diffraction "
-            "patterns 4; pick one time point or channel first."
+            f"The data have the shape {_times(data.shape)}: an image has 2 axes, channels or spectra "
+            "3, diffraction patterns 4; pick one time point or channel first."
         )
     if np.dtype(data.dtype).kind not in "fiubc":
         raise UserError(f"The data hold no numbers ({data.dtype}).")
@@ -93,7 +93,13 @@ def read_scan(data: Any, settings: RegionSettings, mask: Any = None) -> Scan:
     valid = _finite(values) & _allowed(mask, shape)
     if not valid.any():
         raise UserError("No point of the scan holds data: all are NaN or outside of the mask.")
-    notes, names, lattice = [], (), None
+    if valid.sum() < _LEAST**2:
+        raise UserError(
+            f"Only {int(valid.sum())} points of the scan hold data: {_LEAST**2} are needed."
+        )
+    notes: list[str] = []
+    names: tuple[str, ...] = ()
+    lattice: Lattice | None = None
     if not valid.all():
         notes.append(f"{int((~valid).sum())} of {valid.size} points hold no data and are left out.")
     if kind == "lattice":
@@ -125,12 +131,25 @@ def _kind(data: Any, settings: RegionSettings) -> Kind:
                 f"Data of {data.ndim} axes, {_times(data.shape)}, cannot be {settings.kind}: "
                 "choose another kind, or auto."
             )
-        return settings.kind
-    if data.ndim == 2:
-        return "lattice"
-    if data.ndim == 4:
-        return "diffraction"
-    return "spectra" if data.shape[_signal_axis(data, settings)] >= _SPECTRUM else "channels"
+        kind = settings.kind
+    elif data.ndim == 2:
+        kind = "channels" if _complex(data) else "lattice"
+    elif data.ndim == 4:
+        kind = "diffraction"
+    else:
+        many = data.shape[_signal_axis(data, settings)] >= _SPECTRUM
+        kind = "spectra" if many else "channels"
+    if _complex(data) and kind != "channels":
+        raise UserError(
+            "The data are complex, which only channels may be: take their amplitude, or their "
+            "real part, first."
+        )
+    return kind
+
+
+def _complex(data: Any) -> bool:
+    made: bool = np.dtype(data.dtype).kind == "c"
+    return made
 
 
 def _signal_axis(data: Any, settings: RegionSettings) -> int:
@@ -158,7 +177,8 @@ def _finite(values: Any) -> NDArray[np.bool_]:
     if np.dtype(values.dtype).kind not in "fc":
         return np.ones(values.shape[-2:], bool)
     if values.ndim == 2:
-        return np.isfinite(np.asarray(values))
+        made: NDArray[np.bool_] = np.isfinite(np.asarray(values))
+        return made
     rows = [np.isfinite(np.asarray(values[..., y, :])) for y in range(values.shape[-2])]
     return np.stack([row.all(tuple(range(row.ndim - 1))) for row in rows])
 
@@ -172,7 +192,8 @@ def _allowed(mask: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
             f"The mask has {_times(mask.shape)} pixels, the scan {_times(shape)}: take one of the "
             "same size."
         )
-    return mask != 0
+    made: NDArray[np.bool_] = mask != 0
+    return made
 
 
 def _counts(values: Any, valid: NDArray[np.bool_]) -> tuple[bool, list[str]]:

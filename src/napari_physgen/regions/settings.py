@@ -59,7 +59,8 @@ class RegionSettings(Settings):
         None,
         title="Wall cost",
         description="What a wall costs, in nats of evidence per grid step of its length; larger "
-        "values give fewer and smoother walls. Auto takes the most stable one.",
+        "values give fewer and smoother walls. Auto keeps the usual 2.5 unless another is clearly "
+        "more stable.",
         tunable=True,
         ge=0.0,
         le=1000.0,
@@ -76,7 +77,7 @@ class RegionSettings(Settings):
     window: int | None = setting(
         None,
         title="Window",
-        description="Side of the square that describes a point; auto takes three lattice periods, "
+        description="Side of the square that describes a point; auto takes 2.2 lattice periods, "
         "or what resolves the channels.",
         unit="px",
         ge=3,
