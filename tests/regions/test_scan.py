@@ -85,8 +85,8 @@ def test_a_kind_whose_axes_are_missing_is_refused(shape: tuple[int, ...], kind: 
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (noise(64), "have 1 axes"),
-        (noise(9, 9, 2, 2, 2), "have 5 axes"),
+        (noise(64), "have the shape"),
+        (noise(9, 9, 2, 2, 2), "have the shape"),
         (np.full((16, 16), "a"), "no numbers"),
         (noise(7, 64), "7 x 64 points: at least 8 x 8"),
         (noise(64, 5, 5), "5 x 5 points: at least 8 x 8"),

@@ -35,7 +35,7 @@ _HARMONICS = (2, 4, 6)
 _LEAST_WEIGHT = 0.25
 _WHOLE = 0.88
 _FLAT = 2.0  # windows: brightness and contrast that change more slowly are taken off
-_INDEPENDENT, _TURNED = 10.0, 2.0
+_INDEPENDENT, _TURNED = 10.0, 1.25
 """Evidence of a node in units of (stride / window)^2, so that the usual wall cost fits; chosen on
 simulated lattices (sums over all directions leave fewer independent observations)."""
 
