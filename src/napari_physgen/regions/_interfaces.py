@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _NEAR, _FAR = 0.5, 1.25  # windows from the wall
 _SHALLOW, _DEEP = 0.1, 0.3  # of the depth of a region, where that is more
+_WAVES = 4
 _LEAST_NODES = 6
 _LEAST_LENGTH = 4.0  # grid steps
 
@@ -71,6 +72,49 @@ def narrowest(features: Features, labels: NDArray[np.integer], regions: int) -> 
         edge = label_length(inside.astype(np.int8), features.spacing, features.valid)
         widths.append(2 * float(inside.sum()) / max(edge, 1.0))
     return min(widths)
+
+
+def smoothness(features: Features, labels: NDArray[np.integer]) -> float:
+    """Return how well two regions are explained as one that changes slowly across the scan.
+
+    For every pair, touching or not: the scatter about a smooth surface (cosines of up to one and a
+    half periods), over the scatter within the two regions. Below 1 the surface says more than the
+    regions do.
+
+    Returns
+    -------
+    float
+        The smallest ratio of all pairs; infinite where there is no pair.
+    """
+    ratios = [np.inf]
+    regions = np.unique(labels[features.valid])
+    for i, first in enumerate(regions):
+        for second in regions[i + 1 :]:
+            one = (labels == first) & features.valid
+            other = (labels == second) & features.valid
+            if min(one.sum(), other.sum()) > 2 * _WAVES**2:
+                ratios.append(_surface(features, one, other))
+    return float(min(ratios))
+
+
+def _surface(features: Features, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    score, weight = _scores(features, one, other)
+    both = one | other
+    height, width = features.shape
+    waves_y, waves_x = (
+        np.cos(np.pi * np.arange(_WAVES)[:, None] * (np.arange(n) + 0.5) / n)
+        for n in (height, width)
+    )
+    terms = np.einsum("iy,jx->ijyx", waves_y, waves_x).reshape(-1, height, width)[:, both].T
+    root = np.sqrt(weight[both])
+    values = score[both]
+    found, *_ = np.linalg.lstsq(terms * root[:, None], values * root, rcond=None)
+    rest = values - terms @ found
+    within = np.empty_like(values)
+    for side in (one[both], other[both]):
+        mean = np.average(values[side], weights=np.maximum(weight[both][side], 1e-12))
+        within[side] = values[side] - mean
+    return float((root**2 @ rest**2) / max(float(root**2 @ within**2), 1e-30))
 
 
 def _jump(features: Features, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float | None:

@@ -84,8 +84,8 @@ class Gaussian:
 
     @property
     def parameters(self) -> int:
-        """Free parameters of one region: mean, variances, and as many for their directions."""
-        return 3 * self.values.shape[1]
+        """Free parameters of one region: mean and scatter, which leans on that of all regions."""
+        return 4 * self.values.shape[1]
 
 
 class Counts:

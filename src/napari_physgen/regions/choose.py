@@ -16,7 +16,7 @@ import numpy as np
 from napari_physgen.backend.job import Command, Progress, Stop
 from napari_physgen.metrics.partition import adjusted_rand
 from napari_physgen.regions import mixture
-from napari_physgen.regions._interfaces import narrowest, steps
+from napari_physgen.regions._interfaces import narrowest, smoothness, steps
 from napari_physgen.regions._likelihood import likelihood
 from napari_physgen.regions._perturb import perturbed
 from napari_physgen.regions.results import CountChoice, WallChoice
@@ -37,7 +37,8 @@ _MARGIN = 0.05
 _COMPARED, _LOOKED_AT = 20_000, 5_000  # nodes: maps of more are compared on a coarser grid
 _LEAST_JUMP = 0.75
 _LEAST_WINDOWS = 0.6
-_LEAST_STEPS = 3.0
+_LEAST_STEPS = 3.0  # px
+_LEAST_RATIO = 0.95
 _REPEATS = 2
 _ROUNDS, _STEPS = 5, 20
 
@@ -173,12 +174,16 @@ def _refusal(features: Features, found: Mixture) -> str:
     if found.smallest == 0:
         return "one of the regions is empty"
     width = narrowest(features, found.labels, found.regions)
-    windowed = features.window > features.step[0]
-    least = _LEAST_WINDOWS * features.window / features.step[0] if windowed else _LEAST_STEPS
+    step = features.step[0]
+    windowed = features.window > step
+    least = _LEAST_WINDOWS * features.window / step if windowed else max(_LEAST_STEPS / step, 1.5)
     if width < least:
         return "one of the regions is narrower than what is resolved"
-    if any(step.jump < _LEAST_JUMP for step in steps(features, found.labels)):
+    jumps = [one.jump for one in steps(features, found.labels)]
+    if min(jumps, default=1.0) < _LEAST_JUMP:
         return "there is a slow change, not a step, between two of the regions"
+    if smoothness(features, found.labels) < _LEAST_RATIO:
+        return "two of the regions are one that changes slowly across the scan"
     return ""
 
 

@@ -164,13 +164,12 @@ def fit(
 
 
 def finer(features: Features, rough: Mixture, wall_cost: float) -> Mixture:
-    """Go on from a map of the `coarsened` features with all of them."""
+    """Go on with more nodes from a map of the same scan on a coarser grid."""
     coarse = rough.probabilities
-    height, width = features.shape
-    factor = max(height // coarse.shape[1], 1)
-    q = coarse.repeat(factor, 1).repeat(factor, 2)
-    q = np.pad(q, ((0, 0), (0, factor), (0, factor)), mode="edge")[:, :height, :width]
-    return solve(features, q, wall_cost)
+    rows, columns = (
+        np.arange(n) * m // n for n, m in zip(features.shape, coarse.shape[1:], strict=True)
+    )
+    return solve(features, coarse[:, rows][:, :, columns], wall_cost)
 
 
 def _best(features: Features, regions: int, wall_cost: float, restarts: int, seed: int) -> Mixture:

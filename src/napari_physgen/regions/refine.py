@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from scipy import fft
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, gaussian_filter
+from skimage.measure import label
 
 from napari_physgen.backend.job import Command, Progress
 from napari_physgen.regions._likelihood import Counts, Gaussian
@@ -39,6 +40,7 @@ _PIXELS = 100_000
 
 _BAND = 2  # px on both sides of a wall that may change, where pixels stand for themselves
 _EXPLAINED = 0.3  # of the variance, for patterns to be trusted with the walls
+_SPECK = 0.35  # periods: side of the smallest piece that is kept
 _LOST = 50.0  # nats: a region without a pattern takes no new pixels
 _USUAL, _PER_PIXEL = 2.5, 1.5
 """Usual wall cost of the grid, and what it stands for here, nats per independent pixel."""
@@ -150,9 +152,25 @@ def _by_patterns(
         price = wall_cost / _USUAL * float(np.clip(_PER_PIXEL * alike, _LEAST, _MOST))
         soft = _placed(cost, scan, labels, price)
         labels = soft.argmax(0)
+    soft = _without_specks(soft, scan.lattice.period)
+    labels = soft.argmax(0)
     scale = float(inside.std() or 1)
     patterns = [one and _in_units(one, scale, float(inside.mean())) for one in patterns]
     return Fine(labels, soft, patterns)
+
+
+def _without_specks(soft: Real, period: float) -> Real:
+    """Give pieces much smaller than a cell, which say nothing of it, to what is around them."""
+    pieces = label(soft.argmax(0) + 1, connectivity=1)  # type: ignore[no-untyped-call]
+    sizes = np.bincount(pieces.ravel())
+    specks = sizes[pieces] < (_SPECK * period) ** 2
+    if not specks.any():
+        return soft
+    kept = np.where(specks, 0, soft)
+    filled = np.stack([gaussian_filter(one, _SPECK * period) for one in kept])
+    filled /= np.maximum(filled.sum(0), 1e-9)
+    made: Real = np.where(specks, filled, soft).astype(np.float32)
+    return made
 
 
 def _draws(seed: int, region: int) -> np.random.Generator:

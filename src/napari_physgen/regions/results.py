@@ -201,4 +201,6 @@ class RegionMap:
         """
         axes = ("region", "y", "x")[-picture.ndim :]
         right = (0.0, self.labels.shape[1] * 1.05)
-        return Output(name, picture, axes=axes, offset=right, display={"visible": False}, export=export)
+        return Output(
+            name, picture, axes=axes, offset=right, display={"visible": False}, export=export
+        )

@@ -80,8 +80,8 @@ def read_scan(data: Any, settings: RegionSettings, mask: Any = None) -> Scan:
     """
     if data.ndim not in (2, 3, 4):
         raise UserError(
-            f"The data have the shape {_times(data.shape)}: an image has 2 axes, channels or spectra "
-            "3, diffraction patterns 4; pick one time point or channel first."
+            f"The data have the shape {_times(data.shape)}: an image has 2 axes, channels or "
+            "spectra 3, diffraction patterns 4; pick one time point or channel first."
         )
     if np.dtype(data.dtype).kind not in "fiubc":
         raise UserError(f"The data hold no numbers ({data.dtype}).")
