@@ -150,7 +150,7 @@ class Correlator:
         narrow = self.weight**2
         drawn = self._spread(spectrum, narrow * pattern)
         weight = self._spread(spectrum, narrow)
-        return drawn / np.maximum(weight, 1e-6 * float(weight.max()))
+        return (drawn / np.maximum(weight, 1e-6 * float(weight.max()))).astype(np.float32)
 
     def _spread(self, spectrum: NDArray[np.complex64], patch: Real) -> Real:
         """Return sum_m places(m) patch(x - m) at every pixel x."""

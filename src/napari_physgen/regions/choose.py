@@ -16,6 +16,7 @@ import numpy as np
 from napari_physgen.backend.job import Command, Progress, Stop
 from napari_physgen.metrics.partition import adjusted_rand
 from napari_physgen.regions import mixture
+from napari_physgen.regions._coarse import coarsened
 from napari_physgen.regions._interfaces import narrowest, smoothness, steps
 from napari_physgen.regions._likelihood import likelihood
 from napari_physgen.regions._perturb import perturbed
@@ -105,7 +106,7 @@ def wall_costs(
     tried : tuple of WallChoice
         Points of the L-curve.
     """
-    coarse, factor = mixture.coarsened(features, _COMPARED if compare else _LOOKED_AT)
+    coarse, factor = coarsened(features, _COMPARED if compare else _LOOKED_AT)
     start = mixture.finer(coarse, rough, USUAL * factor)
     again = _repeats(coarse, start, seed) if compare else []
     points: dict[float, WallChoice] = {}

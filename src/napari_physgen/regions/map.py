@@ -11,6 +11,7 @@ from napari_physgen.backend import Command, Job, Progress, Stop, Tune, resolve_d
 from napari_physgen.backend.job import portion
 from napari_physgen.outputs import Output
 from napari_physgen.regions import choose, mixture
+from napari_physgen.regions._coarse import coarsened
 from napari_physgen.regions.boundaries import trace_walls
 from napari_physgen.regions.describe import describe
 from napari_physgen.regions.prototypes import prototypes
@@ -98,7 +99,7 @@ class _Work:
     def start(self) -> Job[None]:
         """Choose what is left open and fit the mixture."""
         given, cost = self.settings.regions, self.wall_cost
-        small, _ = mixture.coarsened(self.features)
+        small, _ = coarsened(self.features)
         restarts, seed = self.settings.restarts, self.settings.seed
         price = choose.USUAL if cost is None else cost
         if given == "auto":
