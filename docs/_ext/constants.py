@@ -50,7 +50,7 @@ NAMES = {
     "rg_band": "regions.refine:_BAND",
     "rg_bispectra": "regions.lattice:_TRIADS",
     "rg_classic_crop": "regions._classic_training:_CROP",
-    "rg_coarse": "regions.mixture:_COARSE_NODES",
+    "rg_coarse": "regions._coarse:_COARSE_NODES",
     "rg_components": "regions.describe:_COMPONENTS",
     "rg_costs": "regions.choose:WALL_COSTS",
     "rg_crop": "regions._vae_training:_CROP",

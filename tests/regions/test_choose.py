@@ -48,7 +48,7 @@ def profile(across: np.ndarray, noise: float = 0.2, **more) -> Features:
     return normal(clean, 5, noise, **more)
 
 
-def count(features: Features, most: int = 4, hear=None) -> list[choose.Count]:
+def count(features: Features, most: int, hear=None) -> list[choose.Count]:
     return run(choose.count_regions(features, choose.USUAL, most, 2, 0), hear)
 
 
@@ -57,7 +57,7 @@ def test_jump_is_one_across_a_step_and_across_a_blurred_one(blur) -> None:
     across = gaussian_filter(np.where(HALVES[0] == 1, 4.0, 0.0), blur)
     (step,) = steps(profile(across, window=9), HALVES)
     assert step.pair == (0, 1)
-    assert step.length == pytest.approx(SIDE, rel=0.06)
+    assert step.length == pytest.approx(SIDE, rel=0.08)
     assert step.jump == pytest.approx(1.0, abs=0.1)
 
 
@@ -84,11 +84,12 @@ def test_walls_shorter_than_a_few_steps_are_not_judged() -> None:
     assert steps(gaussian(labels), labels) == []
 
 
-@pytest.mark.parametrize("width", [3, 4, 6])
-def test_narrowest_is_the_width_of_planted_stripes(width) -> None:
-    labels = (np.arange(SIDE * 2) // width % 2)[:, None].repeat(SIDE * 2, 1)
+@pytest.mark.parametrize("width", [3, 6, 12])
+def test_narrowest_is_the_width_of_a_planted_stripe(width) -> None:
+    labels = np.zeros((SIDE, SIDE), np.int64)
+    labels[10 : 10 + width] = 1
     features = gaussian(labels)
-    assert narrowest(features, labels, 2) == pytest.approx(width, rel=0.12)
+    assert narrowest(features, labels, 2) == pytest.approx(width, rel=0.08)
     assert narrowest(features, labels, 3) == 0
 
 
@@ -133,21 +134,19 @@ def test_windows_that_overlap_share_their_added_noise() -> None:
 
 
 @pytest.mark.parametrize("make", [gaussian, counted])
-@pytest.mark.parametrize("regions", [1, 2, 3, 4])
+@pytest.mark.parametrize("regions", [2, 3, 4])
 def test_planted_number_of_regions_is_found(regions, make) -> None:
-    chosen, *others = count(make(planted(regions), regions))
+    chosen, *others = count(make(planted(regions), regions), regions + 1)
     assert chosen.choice.regions == regions
     assert not chosen.refused
     assert chosen.choice.stability > 0.9
     tried = [one.choice.regions for one in others]
-    assert sorted([*tried, regions]) == [1, 2, 3, 4]
-    assert tried == sorted(tried)
+    assert tried == [number for number in range(1, regions + 2) if number != regions]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("make", [gaussian, counted])
-def test_pure_noise_is_one_region(make, seed) -> None:
-    assert count(make(planted(1), seed), 3)[0].choice.regions == 1
+def test_pure_noise_is_one_region(make) -> None:
+    assert count(make(planted(1), 1), 3)[0].choice.regions == 1
 
 
 @pytest.mark.parametrize("change", [4.0, 8.0])
