@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _NEAR, _FAR = 0.5, 1.25  # windows from the wall
 _SHALLOW, _DEEP = 0.1, 0.3  # of the depth of a region, where that is more
 _WAVES = 4
+_SECOND = 0.2  # of the walls of a region
 _LEAST_NODES = 6
 _LEAST_LENGTH = 4.0  # grid steps
 
@@ -64,14 +65,26 @@ def steps(features: Features, labels: NDArray[np.integer]) -> list[Step]:
     return found
 
 
-def narrowest(features: Features, labels: NDArray[np.integer], regions: int) -> float:
-    """Return the mean width of the narrowest region, grid steps; 0 for an empty one."""
-    widths = []
+def widths(features: Features, labels: NDArray[np.integer], regions: int) -> list[float]:
+    """Return the mean width of each region, grid steps; 0 for an empty one."""
+    found = []
     for region in range(regions):
         inside = (labels == region) & features.valid
         edge = label_length(inside.astype(np.int8), features.spacing, features.valid)
-        widths.append(2 * float(inside.sum()) / max(edge, 1.0))
-    return min(widths)
+        found.append(2 * float(inside.sum()) / max(edge, 1.0))
+    return found
+
+
+def lies_between(features: Features, labels: NDArray[np.integer], region: int) -> bool:
+    """Whether a region has two others at its sides, as mixed pixels at their wall would."""
+    lengths = []
+    for other in np.unique(labels[features.valid]):
+        if other != region:
+            either = ((labels == region) | (labels == other)) & features.valid
+            sides = np.where(labels == region, 0, 1)
+            lengths.append(label_length(sides, features.spacing, either))
+    second = sorted(lengths)[-2] if len(lengths) > 1 else 0.0
+    return second > _SECOND * sum(lengths)
 
 
 def smoothness(features: Features, labels: NDArray[np.integer]) -> float:

@@ -17,7 +17,7 @@ from napari_physgen.backend.job import Command, Progress, Stop
 from napari_physgen.metrics.partition import adjusted_rand
 from napari_physgen.regions import mixture
 from napari_physgen.regions._coarse import coarsened
-from napari_physgen.regions._interfaces import narrowest, smoothness, steps
+from napari_physgen.regions._interfaces import lies_between, smoothness, steps, widths
 from napari_physgen.regions._likelihood import likelihood
 from napari_physgen.regions._perturb import perturbed
 from napari_physgen.regions.results import CountChoice, WallChoice
@@ -174,11 +174,7 @@ def _refusal(features: Features, found: Mixture) -> str:
         return ""
     if found.smallest == 0:
         return "one of the regions is empty"
-    width = narrowest(features, found.labels, found.regions)
-    step = features.step[0]
-    windowed = features.window > step
-    least = _LEAST_WINDOWS * features.window / step if windowed else max(_LEAST_STEPS / step, 1.5)
-    if width < least:
+    if _unresolved(features, found):
         return "one of the regions is narrower than what is resolved"
     jumps = [one.jump for one in steps(features, found.labels)]
     if min(jumps, default=1.0) < _LEAST_JUMP:
@@ -186,6 +182,20 @@ def _refusal(features: Features, found: Mixture) -> str:
     if smoothness(features, found.labels) < _LEAST_RATIO:
         return "two of the regions are one that changes slowly across the scan"
     return ""
+
+
+def _unresolved(features: Features, found: Mixture) -> bool:
+    """Whether a region is made of windows, or of pixels, that see both sides of a wall.
+
+    Where pixels stand for themselves, a thin line in one surrounding is as good as any region.
+    """
+    step = features.step[0]
+    windowed = features.window > step
+    least = _LEAST_WINDOWS * features.window / step if windowed else max(_LEAST_STEPS / step, 1.5)
+    return any(
+        width < least and (windowed or lies_between(features, found.labels, region))
+        for region, width in enumerate(widths(features, found.labels, found.regions))
+    )
 
 
 def _hopeless(tried: list[Count]) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from napari_physgen.errors import UserError
+from napari_physgen.physics.wall_edges import ends
 from napari_physgen.regions import lattice
 from napari_physgen.regions.features import Features
 
@@ -30,6 +31,7 @@ _PATTERN = 24  # px of a diffraction pattern that is kept
 _COMPONENTS = 12
 _SINGLE = 9  # px: window of a single image without a lattice
 _LEAST_COUNTED = 1.0
+_ISOLATED = 12.0  # usual distances to the most similar neighbour
 
 
 def describe(scan: Scan, settings: RegionSettings) -> Features:
@@ -130,8 +132,41 @@ def _signal(
         valid = valid & (values.sum(0) >= _LEAST_COUNTED)
         evidence = 1 / overdispersion(values, valid)
         return _pixels(scan, values, "counts", evidence, valid, stride)
-    components = lattice.whitened(values, valid, _COMPONENTS)
+    first = lattice.whitened(values, valid, _COMPONENTS)
+    mended = _mended(values, _isolated(first, valid), valid)
+    components = first if mended is values else lattice.whitened(mended, valid, _COMPONENTS)
     return _pixels(scan, components, "gaussian", 1.0, valid, stride)
+
+
+def _isolated(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the pixels that are like none of their neighbours: dead ones, or struck by a ray.
+
+    A line of pixels is no such thing, for these are like each other.
+    """
+    nearest = np.full(valid.shape, np.inf, np.float32)
+    for offset in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        first, second = ends(offset)
+        distance = np.sqrt(((values[first] - values[second]) ** 2).sum(0))
+        distance = np.where(valid[first] & valid[second], distance, np.inf)
+        np.minimum(nearest[first], distance, out=nearest[first])
+        np.minimum(nearest[second], distance, out=nearest[second])
+    known = nearest[np.isfinite(nearest)]
+    usual = float(np.median(known)) if known.size else 0.0
+    return np.isfinite(nearest) & (nearest > _ISOLATED * usual) & valid
+
+
+def _mended(
+    values: NDArray[np.float32], bad: NDArray[np.bool_], valid: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Return values with some pixels replaced by the mean of those around them."""
+    if not bad.any():
+        return values
+    good = (valid & ~bad).astype(np.float32)
+    held = np.maximum(uniform_filter(good, 3), 1e-6)
+    mended = values.copy()
+    for one, old in zip(mended, values, strict=True):
+        one[bad] = (uniform_filter(old * good, 3) / held)[bad]
+    return mended
 
 
 def _pixels(
