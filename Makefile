@@ -36,7 +36,7 @@ $(INSTALLED): pyproject.toml constraints.txt .ci/system
 test: export OMP_NUM_THREADS ?= 1
 test: export OMP_WAIT_POLICY ?= passive
 test: $(INSTALLED)
-	$(SCREEN) $(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(SCREEN) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 demo: $(INSTALLED)
 	$(SCREEN) $(BIN)/napari-physgen demo

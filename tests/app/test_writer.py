@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import npe2
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -69,6 +70,7 @@ def test_several_layers_go_into_one_file(viewer, add_raw, tmp_path):
 
 
 def test_napari_chooses_our_writer_for_ome_tiff(viewer, add_raw, tmp_path):
+    npe2.PluginManager.instance().discover()  # napari does so when its window opens
     add_raw()
     path = tmp_path / "cell.ome.tif"
     viewer.layers.save(str(path), plugin="napari-physgen")
