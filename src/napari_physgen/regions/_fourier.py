@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft
-from scipy.ndimage import gaussian_filter, maximum_filter, median_filter
+from scipy.ndimage import gaussian_filter, maximum_filter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,7 @@ HANN = 5.5
 """Side of a Hann window in standard deviations of the Gaussian with the same second moment."""
 
 _REACH = 3.0
+_BLUR = 5  # bins
 _LEAST_WEIGHT = 0.05
 _HIGHEST = 0.45  # cycles per pixel
 _ABOVE_FLOOR = 8.0
@@ -68,7 +69,7 @@ def find_lattice(image: NDArray[np.floating], valid: NDArray[np.bool_]) -> Latti
         return None
     places = places[np.argsort(-power[tuple(places.T)])]
     strength = power[tuple(places.T)]
-    around = median_filter(power, 11, mode="wrap")[tuple(places.T)]
+    around = _around(power, places)
     sharpness = strength / np.maximum(around, 1e-30)
     if sharpness.max() < _SHARPEST:
         return None
@@ -79,6 +80,18 @@ def find_lattice(image: NDArray[np.floating], valid: NDArray[np.bool_]) -> Latti
     first = far[sharp][0]
     low = sharp & (strength > _STRONG * strength[sharp][0]) & (far >= 0.99 * first / _MOST_ORDERS)
     return Lattice(spots, float(1 / far[low].min()))
+
+
+def _around(power: NDArray[np.floating], places: NDArray[np.integer]) -> NDArray[np.floating]:
+    """Return the median of the bins around each place, up to _BLUR away."""
+    near = np.arange(-_BLUR, _BLUR + 1)
+    y, x = np.meshgrid(near, near, indexing="ij")
+    rows, columns = (
+        (places[:, axis, None] + offset.ravel()) % size
+        for axis, (offset, size) in enumerate(zip((y, x), power.shape, strict=True))
+    )
+    made: NDArray[np.floating] = np.median(power[rows, columns], axis=1)
+    return made
 
 
 def _between_bins(power: NDArray[np.floating], places: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -208,12 +208,11 @@ def whitened(
     values: NDArray[np.floating], valid: NDArray[np.bool_], most: int
 ) -> NDArray[np.float32]:
     """Return the leading principal components (component, y, x) with unit variance."""
-    points = values[:, valid].astype(np.float64)
-    centre = points.mean(1, keepdims=True)
-    points = points - centre
-    spread, axes = np.linalg.eigh(points @ points.T / points.shape[1])
+    points = values[:, valid]
+    points = (points - points.mean(1, keepdims=True, dtype=np.float64)).astype(np.float32)
+    spread, axes = np.linalg.eigh((points @ points.T).astype(np.float64) / points.shape[1])
     kept = np.argsort(-spread)[:most]
-    kept = kept[spread[kept] > 1e-9 * spread.max()]
+    kept = kept[spread[kept] > 1e-6 * spread.max()]
     result = np.zeros((len(kept), *valid.shape), np.float32)
-    result[:, valid] = (axes[:, kept] / np.sqrt(spread[kept])).T @ points
+    result[:, valid] = (axes[:, kept] / np.sqrt(spread[kept])).T.astype(np.float32) @ points
     return result

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     Real = NDArray[np.float32]
 
+_FEW = 3  # restarts of the fast mode, at most
 _SHARES = {  # of the time: choices, network, walls
     "fast": (0.7, 0.7),
     "vae": (0.3, 0.85),
@@ -100,11 +101,14 @@ class _Work:
         """Choose what is left open and fit the mixture."""
         given, cost = self.settings.regions, self.wall_cost
         small, _ = coarsened(self.features)
-        restarts, seed = self.settings.restarts, self.settings.seed
+        seed, restarts = self.settings.seed, self.settings.restarts
+        if self.settings.method == "fast":
+            restarts = min(restarts, _FEW)
         price = choose.USUAL if cost is None else cost
         if given == "auto":
-            most = self.settings.most_regions
-            job = choose.count_regions(small, price, most, min(restarts, 4), seed)
+            job = choose.count_regions(
+                small, price, self.settings.most_regions, min(restarts, 4), seed
+            )
             tried = yield from self._heard(portion(job, 0.0, 0.6))
             self.counts = tuple(sorted((one.choice for one in tried), key=lambda c: c.regions))
             self.regions = tried[0].choice.regions

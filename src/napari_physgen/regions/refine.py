@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Real = NDArray[np.float32]
 
 _ROUNDS = 2
-_STEPS = 100
+_STEPS = 70
 _PIXELS = 100_000
 """More pixels than this are joined 2 x 2 ... while walls are placed."""
 
