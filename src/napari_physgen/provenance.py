@@ -119,7 +119,7 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values (numbers that JSON lacks, such as NaN, become None)."""
-        plain: dict[str, Any] = _json_value(asdict(self))
+        plain: dict[str, Any] = json_value(asdict(self))
         return plain
 
     @classmethod
@@ -173,12 +173,12 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def _json_value(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Turn nested settings and metrics into what JSON can hold."""
     if isinstance(value, Mapping):
-        return {str(key): _json_value(item) for key, item in value.items()}
+        return {str(key): json_value(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | tuple | list):
-        return [_json_value(item) for item in value]
+        return [json_value(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

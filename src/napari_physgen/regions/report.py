@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ import numpy as np
 
 from napari_physgen import __version__
 from napari_physgen.io.atomic import replacing
+from napari_physgen.provenance import json_value
 
 if TYPE_CHECKING:
     import os
@@ -62,7 +62,7 @@ def write_report(
     _save_table(interfaces, interface_table(result))
     _save_table(walls, wall_table(result))
     with replacing(report) as temporary:
-        text = json.dumps(_plain(as_mapping(result)), indent=1, allow_nan=False)
+        text = json.dumps(json_value(as_mapping(result)), indent=1, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
     return regions, interfaces, walls, report
 
@@ -188,14 +188,3 @@ def _cells(row: Iterable[float]) -> list[float | str]:
 def _rows(table: Table) -> list[dict[str, Any]]:
     columns = (column.tolist() for column in table.values())
     return [dict(zip(table, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON values: arrays as lists, None for what is not finite."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_physgen.errors import UserError
 from napari_physgen.metrics.segmentation import nan_mean
+from napari_physgen.provenance import json_value
 
 if TYPE_CHECKING:
     import os
@@ -168,7 +169,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values (NaN and infinity become None, classes become strings)."""
-        return {f.name: _json_value(getattr(self, f.name)) for f in fields(self)}
+        return {f.name: json_value(getattr(self, f.name)) for f in fields(self)}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the scores as JSON; raises UserError if that is not possible."""
@@ -219,11 +220,3 @@ def mean(evaluations: Iterable[Evaluation]) -> Evaluation:
         images=sum(e.images for e in every),
         notes=tuple(dict.fromkeys(note for e in every for note in e.notes)),
     )
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _json_value(item) for key, item in value.items()}
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return list(value) if isinstance(value, tuple) else value
