@@ -185,7 +185,16 @@ def keep(file: str, name: str, row: str, found: Found) -> None:
     content = load(file)
     content.setdefault(name, {})[row] = found
     CACHE.mkdir(exist_ok=True)
-    (CACHE / f"{file}.json").write_text(json.dumps(short(content), indent=0) + "\n", "utf-8")
+    (CACHE / f"{file}.json").write_text(written(content), "utf-8")
+
+
+def written(content: dict[str, dict[str, Found]]) -> str:
+    """Return JSON with one line per row of the table."""
+    sets = []
+    for name, rows in content.items():
+        lines = [f"{json.dumps(row)}: {json.dumps(short(found))}" for row, found in rows.items()]
+        sets.append(f"{json.dumps(name)}: {{\n" + ",\n".join(lines) + "\n}")
+    return "{\n" + ",\n".join(sets) + "\n}\n"
 
 
 def short(content: object) -> object:
