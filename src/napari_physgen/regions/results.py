@@ -107,7 +107,7 @@ class RegionMap:
         (variable, grid y, grid x) float32: latent maps of the network, or the leading
         descriptors in the fast mode.
     grid : numpy.ndarray
-        (grid y, grid x) uint8: the map before it was refined, labels as above.
+        (grid y, grid x) uint8: the labels at the nodes of the grid.
     step, start : (float, float)
         Pixels between nodes of the grid and position of the first, (y, x).
     walls : Walls
