@@ -283,8 +283,9 @@ Median of the seeds, worst in brackets, with the true number of regions given un
 *regions auto*. ARI, boundary F1 (within 1.5 grid steps), ratio of the wall length to the true one
 and mean IoU are those at the nodes of the grid; *every pixel*: at all pixels, for others those of
 the nearest node. Ours have their walls refined before either. Stored scans: the synthetic suite
-and a TEM image of a relaxor (scored inside of the polygons that its authors marked; length of all walls in grid steps in place
-of the ratio); one map per seed. Fresh scans: simulated like them, another one for every seed.
+and a TEM image of a relaxor (scored inside of the polygons that its authors marked; length of all
+walls in grid steps in place of the ratio); one map per seed. Fresh scans: simulated like them,
+another one for every seed.
 Varied scans: the same with a dose from a quarter to four times the usual one, drift, jittering
 rows, more mistilt, not square. Seconds of one CPU thread; MB: the whole process at its peak,
 libraries and scan included. *our descriptors*: without wall lengths, point by point. *oracle

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import platform
 import zlib
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
 
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -118,3 +121,20 @@ def _present() -> list[str]:
     kinds = ["cuda"] if torch.cuda.is_available() else []
     kinds += ["mps"] if torch.backends.mps.is_available() else []
     return [*kinds, "cpu"]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread: arrays of some 10,000 numbers gain nothing from more.
+
+    Two threads wait for each other by spinning, which is many times slower beside a window that
+    draws.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_physgen.backend import Command, Job, Progress, Stop, Tune, resolve_device
+from napari_physgen.backend.device import one_thread
 from napari_physgen.backend.job import portion
 from napari_physgen.outputs import Output
 from napari_physgen.regions import choose, mixture
@@ -61,18 +62,19 @@ def map_regions(data: Any, settings: RegionSettings, mask: Any = None) -> Job[Re
     UserError
         If the data cannot be what the settings say.
     """
-    command = yield Progress(0, 1000, "describing the scan")
-    scan = read_scan(data, settings, mask)
-    features = describe(scan, settings)
-    work = _Work(scan, features, settings)
-    work.hear(command)
-    first, last = _SHARES[settings.method]
-    yield from portion(work.start(), 0.02, first)
-    if not work.stopped and settings.method != "fast" and work.regions > 1:
-        yield from portion(work.train(data), first, last)
-    fine = yield from portion(work.place(), last, 0.98)
-    yield Progress(990, 1000, "measuring walls")
-    return work.result(fine)
+    with one_thread():
+        command = yield Progress(0, 1000, "describing the scan")
+        scan = read_scan(data, settings, mask)
+        features = describe(scan, settings)
+        work = _Work(scan, features, settings)
+        work.hear(command)
+        first, last = _SHARES[settings.method]
+        yield from portion(work.start(), 0.02, first)
+        if not work.stopped and settings.method != "fast" and work.regions > 1:
+            yield from portion(work.train(data), first, last)
+        fine = yield from portion(work.place(), last, 0.98)
+        yield Progress(990, 1000, "measuring walls")
+        return work.result(fine)
 
 
 @dataclass
