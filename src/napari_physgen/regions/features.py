@@ -51,6 +51,17 @@ class Features:
         """Nodes along y and x."""
         return self.valid.shape[0], self.valid.shape[1]
 
+    def nodes_of(self, shape: tuple[int, int]) -> tuple[NDArray[np.intp], ...]:
+        """Return the index of the pixels nearest to the nodes in an image of `shape`."""
+        return np.ix_(
+            *(
+                np.clip((start + step * np.arange(n)).round().astype(int), 0, size - 1)
+                for start, step, n, size in zip(
+                    self.start, self.step, self.shape, shape, strict=True
+                )
+            )
+        )
+
     @cached_property
     def points(self) -> NDArray[np.float32]:
         """(node, feature): the descriptors of the valid nodes, one after the other."""

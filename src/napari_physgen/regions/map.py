@@ -236,7 +236,7 @@ class _Work:
             probabilities=probabilities.astype(np.float32),
             entropy=_entropy(probabilities),
             latent=self.latent.astype(np.float32),
-            grid=self._on_grid(labels),
+            grid=labels[self.features.nodes_of(labels.shape)],
             step=self.features.step,
             start=self.features.start,
             walls=walls,
@@ -249,20 +249,6 @@ class _Work:
             device=str(resolve_device(self.settings.device)),
             manifold=self.manifold,
         )
-
-    def _on_grid(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the labels at the nodes."""
-        index = [
-            np.clip((start + step * np.arange(n)).round().astype(int), 0, size - 1)
-            for start, step, n, size in zip(
-                self.features.start,
-                self.features.step,
-                self.features.shape,
-                self.scan.shape,
-                strict=True,
-            )
-        ]
-        return labels[np.ix_(*index)]
 
     def _pixel(self) -> tuple[float, float] | None:
         width = self.settings.pixel_size_nm

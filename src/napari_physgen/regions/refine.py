@@ -295,12 +295,12 @@ def _pixel_cost(
 ) -> Real:
     """Return (region, y, x) nats of the pixels of the band."""
     regions = int(labels.max()) + 1
-    inner = ~band
     if features.family == "counts":
-        return _count_cost(scan, features, labels, inner, regions)
+        return _count_cost(scan, features, labels, regions)
     values = _pixel_values(scan, features)
-    points = torch.from_numpy(values[:, inner & scan.valid].T.copy())
-    share = _shares(labels[inner & scan.valid], regions)
+    inner = ~band & scan.valid
+    points = torch.from_numpy(values[:, inner].T.copy())
+    share = _shares(labels[inner], regions)
     model = Gaussian(points, 1.0)
     model.of(share)
     # One scatter for all: the wall of two regions lies where the mean is between theirs, however
@@ -329,18 +329,10 @@ def _count_cost(
     scan: Scan,
     features: Features,
     labels: NDArray[np.int64],
-    inner: NDArray[np.bool_],
     regions: int,
 ) -> Real:
     """Return the costs of counts, read in slabs of lines."""
-    nodes = np.ix_(
-        *(
-            np.clip((start + step * np.arange(n)).round().astype(int), 0, size - 1)
-            for start, step, n, size in zip(
-                features.start, features.step, features.shape, scan.shape, strict=True
-            )
-        )
-    )
+    nodes = features.nodes_of(scan.shape)
     model = Counts(torch.from_numpy(features.points))
     model.of(_shares(labels[nodes][features.valid], regions))
     source: Any = joined(scan.values) if scan.kind == "spectra" else _flat(scan)
