@@ -80,12 +80,22 @@ def estimate_camera(
     mean, variance, weight = _mean_variance(_spread(stack, mask), power)
     slope, level = _line(mean, variance, weight, gain)
     smooth = scipy.ndimage.gaussian_filter(stack, (0, 2, 2))
-    dark = float(np.percentile(smooth, 0.5))
+    floor = 1e-4 * float(np.average(variance, weights=weight))
+    return camera_of_line(slope, level, float(np.percentile(smooth, 0.5)), floor, offset)
+
+
+def camera_of_line(
+    slope: float, level: float, dark: float, floor: float, offset: float | None = None
+) -> Camera:
+    """Return the camera whose noise variance is ``slope * grey + level``, and at least `floor`.
+
+    The line alone does not tell the offset; `dark`, the darkest grey level, bounds it: see
+    `estimate_camera`.
+    """
     if offset is None:
         vanishing = -level / slope if slope > 0 else -np.inf
         offset = float(np.clip(vanishing, min(0.0, dark), dark))
     read = max(level + slope * offset, 0.0)
-    floor = 1e-4 * float(np.average(variance, weights=weight))
     return Camera(offset, slope, float(np.sqrt(max(read, floor))))
 
 
