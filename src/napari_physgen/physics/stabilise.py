@@ -64,7 +64,8 @@ def unstabilise(values: Values, camera: Camera) -> Values:
     camera : Camera
     """
     inside, rest = _inside(values, camera)
-    return _inverse(inside, camera) + _slope(inside, camera) * rest
+    grey: Values = _inverse(inside, camera) + _slope(inside, camera) * rest
+    return grey
 
 
 def unstabilise_with_std(mean: Values, std: Values, camera: Camera) -> tuple[Values, Values]:
