@@ -100,7 +100,7 @@ def fit(
     precision: Precision = "32-true",
     schedule: LRScheduler | None = None,
     clip: float | None = None,
-    ema: float | None = None,
+    ema: float | Callable[[int], float] | None = None,
     metrics: Callable[[], Mapping[str, float]] | None = None,
     preview: Callable[[], list[Output]] | None = None,
     on_tune: Callable[[Mapping[str, Any]], None] | None = None,
@@ -133,9 +133,10 @@ def fit(
         Made on `optimizer`, advanced after every step.
     clip : float, optional
         Largest norm of the gradient over all parameters.
-    ema : float, optional
+    ema : float or callable, optional
         Decay of a running average of the weights, which is then what is scored and kept. Starts
-        with min(ema, (1 + step) / (10 + step)), so that the start is soon forgotten.
+        with min(ema, (1 + step) / (10 + step)), so that the start is soon forgotten; a callable
+        gives the decay after each number of steps itself.
     metrics : callable, optional
         Further figures for the live curves, asked for when the loss is read.
     preview : callable, optional
@@ -205,7 +206,7 @@ def fit(
 class _Weights:
     """The live weights of a model, their running average and the ones to keep."""
 
-    def __init__(self, model: nn.Module, ema: float | None) -> None:
+    def __init__(self, model: nn.Module, ema: float | Callable[[int], float] | None) -> None:
         self._live = [tensor.detach() for tensor in model.parameters()]
         self._buffers = [tensor.detach() for tensor in model.buffers()]
         self._ema = ema
@@ -216,7 +217,9 @@ class _Weights:
     def average(self, step: int) -> None:
         """Take the weights after `step` into the running average."""
         if self._averaged is not None and self._ema is not None:
-            decay = min(self._ema, (1 + step) / (10 + step))
+            decay = (
+                self._ema(step) if callable(self._ema) else min(self._ema, (1 + step) / (10 + step))
+            )
             update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
             update(self._averaged, self._live, None)
 

@@ -7,7 +7,10 @@ as a loop; `run` drains one in a script.
 
 from __future__ import annotations
 
+import contextvars
+import threading
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -131,3 +134,96 @@ def portion(
             inner.metrics,
             inner.preview,
         )
+
+
+class Stopped(Exception):
+    """Raised by a `Report` in a function that shall end early."""
+
+
+class Report:
+    """What a plain function calls on its way, to be a job."""
+
+    def __init__(self) -> None:
+        self._latest: Progress | None = None
+        self._fresh = False
+        self._stop = threading.Event()
+        self._news = threading.Condition()
+
+    def __call__(self, progress: Progress) -> None:
+        """Tell where the function stands.
+
+        Raises
+        ------
+        Stopped
+            If it shall end.
+        """
+        with self._news:
+            self._latest = progress
+        self.wake()
+        self.check()
+
+    def check(self) -> None:
+        """Raise Stopped if the function shall end; for places between two reports."""
+        if self._stop.is_set():
+            raise Stopped
+
+    def end(self) -> None:
+        """Ask the function to end at its next report or check."""
+        self._stop.set()
+
+    def wake(self) -> None:
+        """End a `wait`."""
+        with self._news:
+            self._fresh = True
+            self._news.notify()
+
+    def wait(self, seconds: float) -> Progress | None:
+        """Return what was told last, after at most `seconds` without news."""
+        with self._news:
+            self._news.wait_for(lambda: self._fresh, seconds)
+            self._fresh = False
+            return self._latest
+
+
+def threaded(work: Callable[[Report], R], message: str, patience: float = 0.2) -> Job[R]:
+    """Run a plain function in a thread, as a job.
+
+    For functions that are best written without yielding, such as a sampler that calls a solver that
+    calls a network: whatever is deep inside can be ended between two network evaluations.
+
+    Parameters
+    ----------
+    work : callable
+        ``work(report)``. After a `Stop` its next report or check raises `Stopped`, which it turns
+        into its best result so far.
+    message : str
+        What is being done, until it reports itself.
+    patience : float
+        Longest time between two looks for commands, s.
+    """
+    report = Report()
+    # Not a pool of one: its threads are joined when Python exits, however long they need.
+    future: Future[R] = Future()
+    context = contextvars.copy_context()
+    thread = threading.Thread(
+        target=lambda: context.run(_settle, future, work, report), daemon=True
+    )
+    thread.start()
+    latest = Progress(0, 1, message)
+    try:
+        while not future.done():
+            if isinstance((yield latest), Stop):
+                report.end()
+            latest = report.wait(patience) or latest
+        return future.result()
+    finally:
+        report.end()
+        thread.join()
+
+
+def _settle(future: Future[R], work: Callable[[Report], R], report: Report) -> None:
+    try:
+        future.set_result(work(report))
+    except BaseException as error:
+        future.set_exception(error)
+    report.wake()

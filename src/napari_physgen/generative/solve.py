@@ -1,0 +1,207 @@
+"""One measurement, one prior: the posterior mean and its spread, by one evaluation or by samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_physgen.backend import generator
+from napari_physgen.generative.posterior import posterior
+from napari_physgen.generative.sample import integrate, start
+from napari_physgen.generative.schedule import karras
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_physgen.generative.denoiser import Denoiser
+    from napari_physgen.generative.model import GenerativeModel
+    from napari_physgen.generative.sample import State
+    from napari_physgen.generative.scale import Scale
+    from napari_physgen.generative.tasks import Setup
+    from napari_physgen.physics.noise import Camera
+
+    Real = NDArray[np.float32]
+
+_LOWEST = 0.002
+
+
+class Solution(NamedTuple):
+    """Mean, spread and samples (sample, [z,] y, x) in grey levels."""
+
+    mean: Real
+    std: Real
+    samples: Real
+    calibrated: bool
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What was measured, with what, and what is known beforehand.
+
+    Parameters
+    ----------
+    model : GenerativeModel
+    denoiser : Denoiser
+        Of the model, on the device where to compute.
+    scale : Scale
+        Between grey levels and the model's units.
+    setup : Setup
+    camera : Camera
+    noise_factor : float
+        On the standard deviation of the noise.
+    device : torch.device
+    """
+
+    model: GenerativeModel
+    denoiser: Denoiser
+    scale: Scale
+    setup: Setup
+    camera: Camera
+    noise_factor: float
+    device: torch.device
+
+    @property
+    def level(self) -> float:
+        """Noise level of data that are images, in the model's units."""
+        return self.noise_factor * self.scale.level(self.camera, self.setup.data)
+
+    def direct(self) -> Solution:
+        """Return mean and standard deviation by one evaluation.
+
+        The noisy image is the state at its own noise level; a prior of pairs is asked at infinite
+        noise, given the noisy partner.
+        """
+        with torch.inference_mode():
+            if self.model.condition_scale is not None:
+                cond = self._tensor(self.model.condition_scale(self.setup.data))
+                estimate = self.denoiser(torch.zeros_like(cond), float("inf"), cond)
+            else:
+                x = self._tensor(self.scale(self.setup.data, self.camera.gain))
+                estimate = self.denoiser(x, self.level)
+        assert estimate.std is not None
+        mean, std = self.scale.inverse(self._array(estimate.mean), self._array(estimate.std))
+        return Solution(mean, std, np.empty((0, *mean.shape), np.float32), calibrated=True)
+
+    def sampled(
+        self, method: str, count: int, steps: int, seed: int, watch: Callable[[int, State], None]
+    ) -> Solution:
+        """Return mean and spread of samples.
+
+        The spread is that of the true image around the mean of so few samples: their variance
+        times 1 + 1 / count.
+
+        Parameters
+        ----------
+        method : str
+            Of `posterior`; "pairs" follows a prior of pairs.
+        count, steps : int
+        seed : int
+        watch : callable
+            Called with the number of the sample and the sampler's state; what it raises ends the
+            run with the samples so far, if there are any.
+        """
+        process = self.model.process
+        sigmas = karras(steps, max(process.sigma_min, _LOWEST), process.sigma_max)
+        denoiser, rule, cond, calibrated = self.denoiser, None, None, True
+        if method == "pairs":
+            assert self.model.condition_scale is not None
+            cond = self._tensor(self.model.condition_scale(self.setup.data))
+            shape = cond.shape
+        else:
+            y = self._data()
+            made = posterior(self.denoiser, self.setup.operator, y, self._variance, method)
+            denoiser, rule, calibrated = made.denoiser, made.rule, made.calibrated
+            shape = self.setup.operator.adjoint(y).shape
+        samples = []
+        for index in range(count):
+            rng = generator(seed, self.device, "samples", index)
+            x = start(process.noise, shape, float(sigmas[0]), rng)
+            with torch.no_grad():
+                final = integrate(
+                    denoiser,
+                    x,
+                    sigmas,
+                    heun=rule is None,
+                    cond=cond,
+                    generator=rng,
+                    rule=rule,
+                    callback=lambda state, index=index: watch(index, state),
+                )
+            samples.append(self.picture(final))
+        stack = np.stack(samples)
+        spread = stack.std(0, ddof=1) if count > 1 else np.zeros_like(stack[0])
+        std = spread * np.float32(np.sqrt(1 + 1 / count))
+        return Solution(stack.mean(0), std, stack, calibrated and count > 1)
+
+    def picture(self, x: Tensor) -> Real:
+        """Return an image of the prior in grey levels, within the field of the data."""
+        array = self.scale.grey(self._array(x))
+        field = [self.setup.zoom * n for n in self.setup.data.shape[-2:]]
+        place = tuple(
+            slice((n - wanted) // 2, (n - wanted) // 2 + wanted)
+            for n, wanted in zip(array.shape[-2:], field, strict=True)
+        )
+        return array[(..., *place)]
+
+    def residual(self, x: Tensor | Real) -> Real:
+        """Return (data - prediction) / noise for an image in grey levels."""
+        image = torch.as_tensor(x, device=self.device)
+        predicted = self._predicted(image)
+        noise = np.sqrt(np.maximum(self.camera.variance(predicted), 1e-12)) * self.noise_factor
+        return np.asarray((self.setup.data - predicted) / noise, np.float32)
+
+    def _predicted(self, image: Tensor) -> Real:
+        if self.setup.trivial:
+            return image.cpu().numpy()
+        like = self.setup.operator.adjoint(self._tensor(self.setup.data))
+        canvas = like.new_zeros(like.shape)
+        margins = [
+            side
+            for n, m in zip(reversed(like.shape[2:]), reversed(image.shape), strict=True)
+            for side in ((n - m) // 2, n - m - (n - m) // 2)
+        ]
+        padded = torch.nn.functional.pad(image[None, None], margins, mode=_mode(image, margins))
+        canvas.copy_(padded)
+        return self._array(self.setup.operator(canvas))
+
+    def _data(self) -> Tensor:
+        """Return the data in the model's units: A x0 for images x0 in these units, with noise."""
+        if self.scale.domain != "linear":
+            return self._tensor(self.scale(self.setup.data, self.camera.gain))
+        return (self._tensor(self.setup.data) - self._zero()) / self.scale.unit
+
+    def _zero(self) -> Tensor:
+        """Return the data of an image that is 0 in the model's units, grey levels."""
+        like = self.setup.operator.adjoint(self._tensor(self.setup.data))
+        return self.setup.operator(torch.full_like(like, self.scale.unit + self.scale.low))
+
+    @property
+    def _variance(self) -> Callable[[Tensor], Tensor]:
+        """Return the noise variance of data without noise, both in the model's units."""
+        if self.scale.domain != "linear":
+            level = self.level
+            return lambda predicted: torch.full_like(predicted, level**2)
+        camera, unit, zero, factor = self.camera, self.scale.unit, self._zero(), self.noise_factor
+
+        def variance(predicted: Tensor) -> Tensor:
+            light = (predicted * unit + zero - camera.offset).clamp_min(0)
+            return (camera.gain * light + camera.read_noise**2) * (factor / unit) ** 2
+
+        return variance
+
+    def _tensor(self, array: Real) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32))[None, None].to(self.device)
+
+    def _array(self, tensor: Tensor) -> Real:
+        return np.asarray(tensor.detach().float().cpu().numpy()[0, 0])
+
+
+def _mode(image: Tensor, margins: list[int]) -> str:
+    if image.ndim != 2:
+        return "replicate"
+    return "reflect" if max(margins) < min(image.shape) else "replicate"
