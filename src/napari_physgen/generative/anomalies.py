@@ -45,4 +45,4 @@ def anomaly(
             assert estimate.std is not None
             total += ((x - estimate.mean) / estimate.std).square()[0, 0].cpu().numpy()
     window = (0.0,) * (image.ndim - 2) + (_WINDOW, _WINDOW)
-    return np.sqrt(gaussian_filter(total / len(LEVELS), window)).astype(np.float32)
+    return np.asarray(np.sqrt(gaussian_filter(total / len(LEVELS), window)), np.float32)

@@ -1,7 +1,7 @@
 """The one thing that everything here takes and returns: a denoiser.
 
-``D(x, sigma, cond) -> (mean, std)`` of the clean image x0 given x = x0 + sigma n: a trained network,
-a closed form, a guided pair, a posterior given a measurement. Whatever takes one returns one.
+``D(x, sigma, cond) -> (mean, std)`` of the clean image x0 given x = x0 + sigma n: a trained
+network, a closed form, a guided pair, a posterior given data. Whatever takes one returns one.
 """
 
 from __future__ import annotations
@@ -82,10 +82,7 @@ class Guided:
     def __call__(self, x: Tensor, sigma: float | Tensor, cond: Tensor | None = None) -> Estimate:
         """Return the guided estimate; the standard deviation is that of `denoiser`."""
         told = self.denoiser(x, sigma, cond)
-        if self.weaker is None:
-            weak = self.denoiser(x, sigma, None)
-        else:
-            weak = self.weaker(x, sigma, cond)
+        weak = self.weaker(x, sigma, cond) if self.weaker else self.denoiser(x, sigma)
         level = per_image(sigma, x)
         inside = (level >= self.interval[0]) & (level <= self.interval[1])
         gain = 1 + (self.weight - 1) * inside.to(x.dtype)

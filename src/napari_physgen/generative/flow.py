@@ -8,6 +8,7 @@ constant, and published samplers of scaled processes are these.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from napari_physgen.generative.schedule import with_zero
@@ -54,7 +55,7 @@ def probability_flow(
         clean = denoiser(x / s, float(sigma)).mean
         return (rise + schedule.scale_slope(t) / s) * x - rise * s * clean
 
-    for now, then in zip(times, times[1:], strict=False):
+    for now, then in pairwise(times):
         first = slope(x, now)
         after = x + (then - now) * first
         if heun and then > 0:

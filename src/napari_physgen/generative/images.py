@@ -40,7 +40,7 @@ def as_images(
         if array.dtype.kind not in "biuf" or array.ndim < axes:
             kind = "volumes (z, y, x)" if volumes else "images (y, x)"
             raise UserError(f"The {what} must be {kind} of real numbers, got shape {array.shape}.")
-        found += [part for part in array.reshape(-1, *array.shape[-axes:]).astype(np.float32)]
+        found += list(array.reshape(-1, *array.shape[-axes:]).astype(np.float32))
     if not found:
         raise UserError(f"There are no {what} to learn from.")
     if not all(np.isfinite(part).all() for part in found):

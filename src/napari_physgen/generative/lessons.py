@@ -1,7 +1,7 @@
 """What a prior learns from, and how: the loss, the score and the check of its uncertainty.
 
-One lesson per kind of data: clean images, noisy images with clean partners, images with masks, noisy
-images alone.
+One lesson per kind of data: clean images, noisy images with clean partners, images with masks,
+noisy images alone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DROPPED = 0.15
 STRENGTHS = (0.3, 1.2)
 """Added noise relative to that of noisy images, alpha of the recorruption."""
 
-_SCORED = 32  # crops
+_SCORED, _AT_ONCE = 32, 16  # crops
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,10 @@ class Lesson:
         def score(net: nn.Module) -> float:
             rng = generator(seed, "cpu", "score")
             asked = replace(denoiser, net=net)
-            parts = [self.loss(asked, part, rng, strict=True) for part in batch.split(16)]
+            parts = [
+                self.loss(asked, batch[i : i + _AT_ONCE], rng, strict=True)
+                for i in range(0, len(batch), _AT_ONCE)
+            ]
             return float(torch.stack(parts).mean())
 
         return score
@@ -133,11 +136,11 @@ def quantile_95(lesson: Lesson, denoiser: Denoiser, seed: int, device: torch.dev
         return 1.96
     rng = generator(seed, "cpu", "calibration")
     batch = lesson.examples(seed).to(device)
-    levels = lesson.sample(8, rng).unique()
+    levels = set(lesson.sample(8, rng).tolist())
     sizes = []
     with torch.no_grad():
-        for sigma in levels:
-            _, estimate = lesson.observed(denoiser, batch, float(sigma), rng)
+        for sigma in sorted(levels):
+            _, estimate = lesson.observed(denoiser, batch, sigma, rng)
             assert estimate.std is not None
             sizes.append(((batch[:, :1] - estimate.mean) / estimate.std).abs().flatten())
     return float(torch.cat(sizes).cpu().quantile(0.95)) if sizes else 1.96

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_physgen.generative.denoiser import Estimate
-from napari_physgen.generative.noise import Noise, per_image
+from napari_physgen.generative.noise import GAUSSIAN, Noise, per_image
 from napari_physgen.generative.precondition import Precondition
 
 BEYOND = 2.0
@@ -49,7 +49,7 @@ class NetworkDenoiser:
     precondition: Precondition
     sigma_data: float
     sigma_max: float
-    noise: Noise = Noise()
+    noise: Noise = GAUSSIAN
     conditions: int = 0
     std_scale: float = 1.0
 

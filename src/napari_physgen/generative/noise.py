@@ -97,6 +97,9 @@ class Noise:
             )
 
 
+GAUSSIAN = Noise()
+
+
 def per_image(values: float | Tensor, like: Tensor) -> Tensor:
     """Return values (batch,) or a number shaped to multiply images `like` (batch, ...)."""
     tensor = torch.as_tensor(values, dtype=like.dtype, device=like.device)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_physgen.generative.denoiser import Estimate
-from napari_physgen.generative.noise import Noise, per_image
+from napari_physgen.generative.noise import GAUSSIAN, Noise, per_image
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class GaussianPrior:
 
     mean: Tensor
     covariance: Tensor
-    noise: Noise = field(default=Noise(), init=False)
+    noise: Noise = field(default=GAUSSIAN, init=False)
 
     def __call__(self, x: Tensor, sigma: float | Tensor, cond: Tensor | None = None) -> Estimate:
         """Return mean and standard deviation of N(m + K (x - m), s^2 K), K = C (C + s^2)^-1."""
@@ -56,7 +56,7 @@ class MixturePrior:
     weights: Tensor
     means: Tensor
     std: float
-    noise: Noise = field(default=Noise(), init=False)
+    noise: Noise = field(default=GAUSSIAN, init=False)
 
     def __call__(self, x: Tensor, sigma: float | Tensor, cond: Tensor | None = None) -> Estimate:
         """Return the exact posterior mean and standard deviation per component of x."""
@@ -96,7 +96,7 @@ class DataPrior:
     """
 
     points: Tensor
-    noise: Noise = Noise()
+    noise: Noise = GAUSSIAN
 
     def __call__(self, x: Tensor, sigma: float | Tensor, cond: Tensor | None = None) -> Estimate:
         """Return the mean and standard deviation over the set."""

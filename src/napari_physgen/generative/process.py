@@ -28,7 +28,7 @@ from torch import Tensor
 
 from napari_physgen.errors import UserError
 from napari_physgen.generative import precondition, schedule
-from napari_physgen.generative.noise import Noise
+from napari_physgen.generative.noise import GAUSSIAN, Noise
 from napari_physgen.generative.precondition import Precondition
 
 Sampler = Literal["ode", "langevin", "predictor-corrector"]
@@ -67,7 +67,7 @@ class Process:
     draw: Callable[[Tensor, float, float], Tensor]
     weight: Callable[[Tensor, float], Tensor]
     precondition: Precondition
-    noise: Noise = Noise()
+    noise: Noise = GAUSSIAN
     sampler: Sampler = "ode"
     eta: float = 0.0
     heun: bool = False

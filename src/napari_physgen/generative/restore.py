@@ -25,6 +25,7 @@ from napari_physgen.generative.watched import Watched
 from napari_physgen.outputs import Output
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -214,7 +215,8 @@ def _solve(
 
 def chosen_method(problem: Problem, settings: RestoreSettings) -> tuple[str, int]:
     """Return the method and the number of samples; 0 samples: one evaluation."""
-    method, count = settings.method, settings.samples
+    count = settings.samples
+    method: str = settings.method
     if method == "auto":
         method = "direct" if problem.setup.trivial and not count else "mmps"
     if method == "direct":
@@ -230,7 +232,7 @@ class _Stack:
 
     lead: tuple[int, ...]
 
-    def __call__(self, parts: list[NDArray[np.generic]]) -> NDArray[np.float32]:
+    def __call__(self, parts: Sequence[NDArray[np.generic]]) -> NDArray[np.float32]:
         if not self.lead:
             return np.asarray(parts[0], np.float32)
         whole = np.stack(parts)

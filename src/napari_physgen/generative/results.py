@@ -34,7 +34,8 @@ class Restoration:
     samples : numpy.ndarray
         (sample, ..., y, x), images that explain the data equally well; none: length 0.
     residual : numpy.ndarray
-        Same shape as the data: (data - prediction) / noise; white with variance 1 where all is well.
+        Same shape as the data: (data - prediction) / noise; white, with variance 1, where all is
+        well.
     noise : Camera
         Of the data.
     calibrated : bool

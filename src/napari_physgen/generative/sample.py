@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -138,7 +139,7 @@ def integrate(
         If fresh Gaussian noise is asked for and the noise law has no Gaussian marginals.
     """
     levels = [float(sigma) for sigma in sigmas]
-    if any(b >= a for a, b in zip(levels, levels[1:], strict=False)) or levels[-1] < 0:
+    if any(b >= a for a, b in pairwise(levels)) or levels[-1] < 0:
         raise UserError("The noise levels must fall from step to step, to 0 at the lowest.")
     steps = len(levels) - 1
     for what, wanted in (
@@ -152,7 +153,7 @@ def integrate(
         denoiser.noise.require_gaussian("This sampler")
         return _normal(x, generator)
 
-    for index, (a, b) in enumerate(zip(levels, levels[1:], strict=False)):
+    for index, (a, b) in enumerate(pairwise(levels)):
         if churn is not None:
             # One draw per step even where nothing is added, as in the reference.
             z = churn.inflate * draw()
@@ -178,7 +179,7 @@ def midpoint(
 ) -> Tensor:
     """Follow the probability flow with DPM-Solver-2 (Lu et al. 2022), as in k-diffusion."""
     levels = [float(sigma) for sigma in sigmas]
-    for a, b in zip(levels, levels[1:], strict=False):
+    for a, b in pairwise(levels):
         middle = ((a ** (1 / 3) + b ** (1 / 3)) / 2) ** 3
         half = step(x, denoiser(x, a, cond).mean, a, middle)
         x = x + (b - a) / middle * (half - denoiser(half, middle, cond).mean)

@@ -96,7 +96,8 @@ class Scale:
         m, s = (mean + 1) * self.unit + self.low, std * self.unit
         if self.domain == "linear":
             return m, s
-        return m**2 + s**2 + self.offset, np.sqrt(4 * m**2 * s**2 + 2 * s**4)
+        square, spread = m**2 + s**2 + self.offset, np.sqrt(4 * m**2 * s**2 + 2 * s**4)
+        return np.asarray(square, np.float32), np.asarray(spread, np.float32)
 
     def grey(self, units: Real) -> Real:
         """Return the grey levels of network units without spread."""
@@ -106,4 +107,4 @@ class Scale:
         values = np.asarray(grey, np.float32)
         if self.domain == "linear":
             return values
-        return np.sqrt(np.maximum(values - self.offset + gain / 4, 0))
+        return np.asarray(np.sqrt(np.maximum(values - self.offset + gain / 4, 0)), np.float32)

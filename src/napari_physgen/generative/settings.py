@@ -45,8 +45,8 @@ class GenerativeSettings(Settings):
     preset: Preset = setting(
         "edm",
         title="Model",
-        description="Family of generative models: diffusion (edm, ddpm, iddpm, ncsn, ve, vp, sub-vp, "
-        "trigflow) or Poisson flow (pfgm, pfgm++).",
+        description="Family of generative models: diffusion (edm, ddpm, iddpm, ncsn, ve, vp, "
+        "sub-vp, trigflow) or Poisson flow (pfgm, pfgm++).",
         advanced=True,
     )
     poisson_dimensions: float | None = setting(

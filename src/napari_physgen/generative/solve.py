@@ -1,9 +1,10 @@
-"""One measurement, one prior: the posterior mean and its spread, by one evaluation or by samples."""
+"""One measurement, one prior: posterior mean and spread, by one evaluation or by samples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -130,7 +131,7 @@ class Problem:
                     cond=cond,
                     generator=rng,
                     rule=rule,
-                    callback=lambda state, index=index: watch(index, state),
+                    callback=partial(watch, index),
                 )
             samples.append(self.picture(final))
         stack = np.stack(samples)
@@ -142,11 +143,11 @@ class Problem:
         """Return an image of the prior in grey levels, within the field of the data."""
         array = self.scale.grey(self._array(x))
         field = [self.setup.zoom * n for n in self.setup.data.shape[-2:]]
-        place = tuple(
+        rows, columns = (
             slice((n - wanted) // 2, (n - wanted) // 2 + wanted)
             for n, wanted in zip(array.shape[-2:], field, strict=True)
         )
-        return array[(..., *place)]
+        return array[..., rows, columns]
 
     def residual(self, x: Tensor | Real) -> Real:
         """Return (data - prediction) / noise for an image in grey levels."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from napari_physgen.generative.network import NetworkDenoiser
     from napari_physgen.generative.noise import Noise
+    from napari_physgen.networks.denoiser import DenoiserUNet
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,17 @@ class Tiled:
 
     def __call__(self, x: Tensor, sigma: float | Tensor, cond: Tensor | None = None) -> Estimate:
         """Return mean and std of the whole image."""
-        net = self.denoiser.net
-        halo, multiple = int(net.halo), int(net.multiple)
+        net = cast("DenoiserUNet", self.denoiser.net)
+        halo, multiple = net.halo, net.multiple
         size = max(self.size, 2 * halo + 4 * multiple)
         if max(x.shape[-2:]) <= size:
             return self.denoiser(x, sigma, cond)
         mean, std = torch.empty_like(x), torch.empty_like(x)
         for tile in tiles(x.shape[-2:], size, halo, multiple):
-            part = cond if cond is None else cond[(..., *tile.read)]
-            estimate = self.denoiser(x[(..., *tile.read)], sigma, part)
-            mean[(..., *tile.place)] = estimate.mean[(..., *tile.take)]
+            (rows, columns), (top, left), (y, x0) = tile.read, tile.place, tile.take
+            part = cond if cond is None else cond[..., rows, columns]
+            estimate = self.denoiser(x[..., rows, columns], sigma, part)
+            mean[..., top, left] = estimate.mean[..., y, x0]
             if estimate.std is not None:
-                std[(..., *tile.place)] = estimate.std[(..., *tile.take)]
+                std[..., top, left] = estimate.std[..., y, x0]
         return Estimate(mean, std)

@@ -100,7 +100,7 @@ def _prepare(
     clean = as_images(images, settings.volumes, "images")
     model, units = _untrained(clean, settings)
     channels = [[image] for image in units]
-    sample = process.train_sigma
+    sample: Callable[[int, torch.Generator], Tensor] = process.train_sigma
     varied = 1
     if settings.conditional == "pairs":
         noisy = as_images(_needed(pairs, "noisy partners"), settings.volumes, "noisy partners")

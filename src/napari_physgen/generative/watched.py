@@ -36,5 +36,5 @@ class Watched:
         self.check()
         estimate = self.denoiser(x, sigma, cond)
         if estimate.mean.requires_grad:
-            estimate.mean.register_hook(lambda _: self.check())
+            estimate.mean.register_hook(lambda _: self.check())  # type: ignore[no-untyped-call]
         return estimate

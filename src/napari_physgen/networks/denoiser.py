@@ -1,9 +1,9 @@
 """A magnitude-preserving U-Net that knows the noise level, for images of any size.
 
 Karras et al. 2024 ("EDM2"): weights of unit norm, activations kept at unit size by fixed factors
-and by pixel norm over channels, no biases (a channel of ones instead), zero-gain output. Nothing is
-computed over space and there is no attention, so that a tile, read with its `halo`, gives the result
-of the whole image.
+and by pixel norm over channels, no biases (a channel of ones instead), zero-gain output. Nothing
+is computed over space and there is no attention, so that a tile, read with its `halo`, gives the
+result of the whole image.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class DenoiserUNet(nn.Module):
     ) -> None:
         super().__init__()
         draw = generator or torch.Generator().manual_seed(0)
-        self.multiple = 2 ** (len(channels) - 1)
+        self.multiple: int = 2 ** (len(channels) - 1)
         self.dimensions = dimensions
         self.blocks = blocks
         embedded = 4 * channels[0]
@@ -79,10 +79,8 @@ class DenoiserUNet(nn.Module):
     @property
     def halo(self) -> int:
         """How far away, at most, pixels matter for the output at a pixel, rounded up."""
-        reach = 2  # first and last convolution
-        for level in range(self.levels):
-            reach += 2 * 2 * self.blocks * 2**level
-        return reach + 4 * self.multiple  # halving and interpolation
+        convolutions: int = 2 + 4 * self.blocks * int(2**self.levels - 1)
+        return convolutions + 4 * self.multiple  # halving and interpolation
 
     def forward(self, image: Tensor, coordinate: Tensor) -> Tensor:
         """Apply the network to an image of unit size at a noise coordinate of about 1."""
@@ -101,8 +99,9 @@ class DenoiserUNet(nn.Module):
             if index > 0 and index % self.blocks == 0:
                 x = F.interpolate(x, scale_factor=self._factor, mode=self._mode)
             x = block(_joined(x, skips.pop()), embedding)
-        y, x0 = (slice(margin, margin + n) for n in size)
-        return (self.last(x) * self.gain)[..., y, x0]
+        rows, columns = (slice(margin, margin + n) for n in size)
+        output: Tensor = self.last(x) * self.gain
+        return output[..., rows, columns]
 
     def _surrounded(self, image: Tensor) -> tuple[Tensor, int]:
         """Mirror an image at its borders, in use by a margin, to a size that can be halved."""
@@ -216,7 +215,8 @@ class _Block(nn.Module):
         modulation = self.modulate(embedding) * self.gain + 1
         y = self.after(_silu(y * modulation.reshape(*modulation.shape, *(1,) * (y.ndim - 2))))
         mixed = torch.lerp(x, y, _RESIDUAL) / math.hypot(1 - _RESIDUAL, _RESIDUAL)
-        return mixed.clamp(-_CLIP, _CLIP)
+        clipped: Tensor = mixed.clamp(-_CLIP, _CLIP)
+        return clipped
 
 
 def _silu(x: Tensor) -> Tensor:
@@ -227,7 +227,8 @@ def _normalised(weight: Tensor) -> Tensor:
     """Scale each filter to entries of unit size."""
     flat = weight.flatten(1)
     norm = flat.norm(dim=1) / math.sqrt(flat.shape[1])
-    return weight / (norm + _EPSILON).reshape(-1, *(1,) * (weight.ndim - 1))
+    scaled: Tensor = weight / (norm + _EPSILON).reshape(-1, *(1,) * (weight.ndim - 1))
+    return scaled
 
 
 def _pixel_norm(x: Tensor) -> Tensor:
