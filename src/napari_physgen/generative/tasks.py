@@ -39,6 +39,8 @@ class Setup:
         Of the data, if it is known already.
     trivial : bool
         Whether the data are the image itself, with noise.
+    guess : numpy.ndarray or None
+        A first image, grey levels, where the data do not show how bright it is.
     """
 
     operator: Operator
@@ -46,6 +48,7 @@ class Setup:
     zoom: int = 1
     camera: Camera | None = None
     trivial: bool = False
+    guess: NDArray[np.float32] | None = None
 
 
 def set_up(
