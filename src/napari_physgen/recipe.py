@@ -88,6 +88,22 @@ TOOLS: dict[str, Tool] = {
         "napari_physgen.regions:map_regions",
         inputs=("data",),
     ),
+    "prior": Tool(
+        "napari_physgen.generative.settings:GenerativeSettings",
+        "napari_physgen.generative.train:train",
+        inputs=("images",),
+    ),
+    "restore": Tool(
+        "napari_physgen.generative.settings:RestoreSettings",
+        "napari_physgen.generative.restore:restore",
+        inputs=("image",),
+    ),
+    "generate": Tool(
+        "napari_physgen.generative.settings:GenerateSettings",
+        # By its own module: sample is also the name of another one.
+        "napari_physgen.generative.generate:sample",
+        inputs=(),
+    ),
 }
 
 R = TypeVar("R", bound=Result)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
 
-from napari_physgen.generative import precondition, sample, schedule, score_sde
+from napari_physgen.generative import precondition, schedule, score_sde
 from napari_physgen.generative.flow import probability_flow
 from napari_physgen.generative.losses import power_decay, power_exponent
 from napari_physgen.generative.noise import Noise
@@ -21,6 +22,7 @@ from napari_physgen.generative.priors import DataPrior, MixturePrior
 from napari_physgen.generative.process import presets
 
 pytestmark = pytest.mark.data
+sample = import_module("napari_physgen.generative.sample")  # also the name of a job
 
 EXACT, GUARDED, SINGLE = 1e-10, 1e-6, 1e-5
 

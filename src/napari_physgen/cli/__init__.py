@@ -11,15 +11,21 @@ import pydantic
 from cyclopts import App, CycloptsError
 
 from napari_physgen import __version__
-from napari_physgen.cli import microstructures, segmentation, stacks
+from napari_physgen.cli import microstructures, priors, restoring, segmentation, stacks
 from napari_physgen.cli import regions as region_maps
-from napari_physgen.cli.options import Folder, ImageJ
+from napari_physgen.cli.options import Folder, ImageJ, Partners
+from napari_physgen.cli.pictures import files
 from napari_physgen.cli.stacks import Raw
 from napari_physgen.cli.terminal import stem
 from napari_physgen.errors import UserError
 from napari_physgen.settings import explain
 
 if TYPE_CHECKING:
+    from napari_physgen.generative.settings import (
+        GenerateSettings,
+        GenerativeSettings,
+        RestoreSettings,
+    )
     from napari_physgen.regions.settings import RegionSettings
 
 app = App(
@@ -36,10 +42,21 @@ app.command(microstructures.pfhub)
 app.command(segmentation.labour_free)
 app.command(segmentation.segment)
 app.command(region_maps.regions)
+app.command(priors.prior)
+app.command(restoring.restore)
+app.command(priors.generate)
 
 
 @app.command
-def run(recipe: Path, raw: Raw | None = None, *, out: Folder, imagej: ImageJ = False) -> None:
+def run(
+    recipe: Path,
+    raw: Raw | None = None,
+    *,
+    out: Folder,
+    imagej: ImageJ = False,
+    masks: Partners = None,
+    pairs: Partners = None,
+) -> None:
     """Run a recipe, with the same pixels as in napari.
 
     Parameters
@@ -48,7 +65,12 @@ def run(recipe: Path, raw: Raw | None = None, *, out: Folder, imagej: ImageJ = F
         Recipe (YAML), record (JSON), or a TIFF exported by napari-physgen.
     raw
         What the recipe works on, if it works on anything: TIFF, NPY, MRC or DV files, for the
-        segmentation also pictures and folders, for regions all files that `regions` reads.
+        segmentation and for priors also pictures and folders, for regions all files that `regions`
+        reads.
+    masks
+        What a prior learns beside the images, what new images follow, or the gaps to fill.
+    pairs
+        The noisy partners of the images that a prior learns from.
     """
     from napari_physgen.recipe import TOOLS, Recipe
 
@@ -58,12 +80,22 @@ def run(recipe: Path, raw: Raw | None = None, *, out: Folder, imagej: ImageJ = F
         raise UserError(f"{recipe.name} works on stacks: name at least one file after it.")
     if raw and not tool.inputs:
         raise UserError(f"{recipe.name} needs no files, it makes its own: leave them out.")
+    if (masks or pairs) and loaded.tool not in ("prior", "restore", "generate"):
+        raise UserError(f"{recipe.name} takes neither masks nor pairs: leave them out.")
     if tool.folder:
         microstructures.fill(loaded.tool, settings, out)
     elif loaded.tool in segmentation.TOOLS:
         segmentation.process(loaded.tool, settings, raw or [], out, stem(recipe))
     elif loaded.tool == "regions":
         region_maps.process(cast("RegionSettings", settings), raw or [], out)
+    elif loaded.tool == "prior":
+        learned = cast("GenerativeSettings", settings)
+        priors.learn(learned, files(raw or []), out / stem(recipe), pairs=pairs, masks=masks)
+    elif loaded.tool == "restore":
+        gaps = masks[0] if masks else None
+        restoring.process(cast("RestoreSettings", settings), raw or [], out, mask=gaps)
+    elif loaded.tool == "generate":
+        priors.make_images(cast("GenerateSettings", settings), out, masks)
     elif tool.inputs:
         stacks.process(loaded.tool, settings, raw or [], out, imagej)
     else:

@@ -16,6 +16,7 @@ Folder = Annotated[
 ImageJ = Annotated[
     bool, Parameter(negative="", help="Also save the main image as a TIFF for ImageJ and Fiji.")
 ]
+Partners = Annotated[list[Path] | None, Parameter(negative="", consume_multiple=True)]
 
 
 @cache

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from napari_physgen.generative.distill import distill
+    from napari_physgen.generative.generate import sample
     from napari_physgen.generative.model import GenerativeModel, load
     from napari_physgen.generative.process import pfgmpp, presets
+    from napari_physgen.generative.restore import restore
+    from napari_physgen.generative.results import Generated, Restoration
     from napari_physgen.generative.sample import integrate
     from napari_physgen.generative.settings import (
         DistillSettings,
@@ -22,8 +26,12 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "distill": ["distill"],
+        "generate": ["sample"],
         "model": ["GenerativeModel", "load"],
         "process": ["pfgmpp", "presets"],
+        "restore": ["restore"],
+        "results": ["Generated", "Restoration"],
         "sample": ["integrate"],
         "settings": [
             "DistillSettings",
@@ -34,3 +42,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "train": ["train"],
     },
 )
+
+# The job `sample` has the name of a module, which importing would put in its place: guarded as
+# lazy_loader does for functions in modules of their own name.
+globals()["__lazy_shadowed__"].add("sample")

@@ -1,0 +1,250 @@
+"""Commands that teach priors, say what they learned, and make new images with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from napari_physgen.cli.options import Folder, given, partial
+from napari_physgen.cli.partners import agreed, masks_of, partners, planes
+from napari_physgen.cli.pictures import Pictures, files, read
+from napari_physgen.cli.terminal import Interrupts, bar, make, stem
+from napari_physgen.errors import UserError
+from napari_physgen.generative.settings import (
+    DistillSettings,
+    GenerateSettings,
+    GenerativeSettings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import BaseModel as Distilling
+    from pydantic import BaseModel as Learning
+    from pydantic import BaseModel as Making
+
+    from napari_physgen.backend.job import Job
+    from napari_physgen.generative import GenerativeModel
+    from napari_physgen.generative.results import Generated
+    from napari_physgen.recipe import Finished
+else:
+    Learning = partial(GenerativeSettings)
+    Distilling = partial(DistillSettings)
+    Making = partial(GenerateSettings, "model")
+
+prior = App(
+    name="prior",
+    help="Teach a prior what images of one kind look like, for `restore` and `generate`.",
+    result_action="return_value",
+)
+
+_SUFFIX = ".safetensors"
+Prior = Annotated[Path, Parameter(help="A prior (.safetensors) made by `prior train`.")]
+Target = Annotated[
+    Path, Parameter(name=["--out", "-o"], help="The prior to write: PRIOR.safetensors.")
+]
+Masks = Annotated[
+    list[Path] | None,
+    Parameter(
+        negative="",
+        consume_multiple=True,
+        help="Masks of whole numbers: one file for each image, in its order, or a folder where "
+        "they have the names of the images. Of samples of `dataset`, their labels.",
+    ),
+]
+Pairs = Annotated[
+    list[Path] | None,
+    Parameter(
+        negative="",
+        consume_multiple=True,
+        help="Noisy partners of the images: one file for each, in its order, or a folder where "
+        "they have the names of the images.",
+    ),
+]
+
+
+@prior.command
+def train(
+    images: Pictures,
+    *,
+    out: Target,
+    pairs: Pairs = None,
+    masks: Masks = None,
+    settings: Annotated[Learning | None, Parameter(name="*")] = None,
+) -> None:
+    """Learn what images of one kind look like.
+
+    From clean images alone; with --pairs from clean images and their noisy partners, which
+    denoises best; with --masks to make images that follow masks; with --conditional noisy from
+    noisy images alone. Saves PRIOR.safetensors and PRIOR.recipe.yaml. Ctrl-C ends early and keeps
+    the best network so far; a second Ctrl-C gives up.
+    """
+    chosen = given(settings)
+    for kind, paths in (("pairs", pairs), ("masks", masks)):
+        if paths:
+            chosen.setdefault("conditional", kind)
+    learn(GenerativeSettings.parse(chosen), files(images), out, pairs=pairs, masks=masks)
+
+
+@prior.command
+def distill(
+    prior: Prior,
+    images: Annotated[
+        list[Path] | None,
+        Parameter(
+            negative="",
+            help="Images that the prior learned from; without them it makes its own.",
+        ),
+    ] = None,
+    *,
+    out: Target,
+    masks: Masks = None,
+    settings: Annotated[Distilling | None, Parameter(name="*")] = None,
+) -> None:
+    """Turn a prior into a consistency model, which makes an image in one or two steps.
+
+    Priors that learned with masks need masks, of the images or to make images for. Ctrl-C ends
+    early and keeps the network as it is then; a second Ctrl-C gives up.
+    """
+    from napari_physgen import generative
+
+    chosen = DistillSettings.parse(given(settings))
+    model = generative.load(prior)
+    paths = files(images) if images else []
+    labels = partners(paths, masks, "mask") if masks and paths else files(masks or [])
+    job = generative.distill(
+        model,
+        [read(path, None).data for path in paths] or None,
+        chosen,
+        [masks_of(path) for path in labels] or None,
+    )
+    target = _target(out)
+    made = _drain(job, target.name)
+    made.save(target)
+    _saved(made, target)
+
+
+@prior.command
+def info(prior: Prior) -> None:
+    """Say what a prior learned and what it is good for."""
+    from napari_physgen.cli.prior_words import words
+    from napari_physgen.generative import load
+
+    print(prior.name)
+    for name, text in words(load(prior)):
+        print(f"  {name:12} {text}")
+
+
+def generate(
+    *,
+    prior: Prior,
+    out: Folder,
+    masks: Annotated[
+        list[Path] | None,
+        Parameter(
+            negative="",
+            consume_multiple=True,
+            help="Masks to follow, one image each (files or folders; of samples of `dataset`, "
+            "their labels), for priors that learned with masks.",
+        ),
+    ] = None,
+    settings: Annotated[Making | None, Parameter(name="*")] = None,
+) -> None:
+    """Make new images, on their own or following masks.
+
+    Saves sample_00000.ome.tif and so on, each an image (field) and, where masks are given, its
+    mask (labels), as `dataset` does; and generate.recipe.yaml to run it again. Ctrl-C ends early
+    and keeps the images that are finished; a second Ctrl-C gives up.
+    """
+    chosen = GenerateSettings.parse(given(settings) | {"model": str(prior.resolve())})
+    make_images(chosen, out, masks)
+
+
+def learn(
+    settings: GenerativeSettings,
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    pairs: Sequence[Path] | None = None,
+    masks: Sequence[Path] | None = None,
+) -> None:
+    """Train a prior and save it with its recipe; see `train`."""
+    from napari_physgen.recipe import Recipe, start
+
+    for kind, more in (("pairs", pairs), ("masks", masks)):
+        if (settings.conditional == kind) != bool(more):
+            raise UserError(
+                f"To learn from {kind}, give --{kind} beside the images"
+                f"{'' if settings.conditional == kind else f' and --conditional {kind}'}."
+            )
+    stacks = [read(path, settings.pixel_size_nm) for path in paths]
+    inputs: dict[str, Any] = {"images": [stack.data for stack in stacks]}
+    if pairs:
+        inputs["pairs"] = [read(path, None).data for path in partners(paths, pairs, "partner")]
+    if masks:
+        inputs["masks"] = [masks_of(path) for path in partners(paths, masks, "mask")]
+    size = agreed(settings.pixel_size_nm, stacks)
+    chosen = settings.model_copy(update={"pixel_size_nm": size})
+    sources = {"images": ", ".join(path.name for path in paths)}
+    target = _target(out)
+    made: Finished[GenerativeModel] = _drain(
+        start("prior", chosen, inputs, sources=sources), target.name
+    )
+    model = replace(made.result, record=made.record.to_dict())
+    model.save(target)
+    Recipe.of(made.record).save(target.with_suffix(".recipe.yaml"))
+    _saved(model, target)
+
+
+def make_images(settings: GenerateSettings, out: Path, masks: Sequence[Path] | None = None) -> None:
+    """Make images and save them one by one with their masks; see `generate`."""
+    from napari_physgen.generative import load
+    from napari_physgen.io import Image, write_ome_tiff
+    from napari_physgen.outputs import Output
+    from napari_physgen.recipe import Recipe, start
+
+    if not settings.model:
+        raise UserError("The recipe names no prior: set model to a .safetensors file.")
+    model = load(settings.model)
+    inputs, sources = {}, {}
+    if masks:
+        found = files(masks)
+        inputs["masks"] = [part for path in found for part in planes(masks_of(path), model)]
+        sources["masks"] = ", ".join(path.name for path in found)
+    make(out)
+    job = start("generate", settings, inputs, sources=sources, model=model)
+    made: Finished[Generated] = _drain(job, stem(Path(settings.model)))
+    result = made.result
+    axes = ("z", "y", "x")[-(result.images.ndim - 1) :]
+    size = result.pixel_size_nm
+    for index, picture in enumerate(result.images):
+        outputs = [Output("field", picture, axes=axes)]
+        if result.masks is not None:
+            outputs.append(Output("labels", result.masks[index], "labels", axes=axes))
+        images = [Image.of(output, size, made.record, plane_nm=size) for output in outputs]
+        write_ome_tiff(out / f"sample_{index:05}.ome.tif", images)
+    Recipe.of(made.record).save(out / "generate.recipe.yaml")
+    print(f"{stem(Path(settings.model))}: {result.summary}")
+    print(f"  saved in {out}")
+
+
+def _target(out: Path) -> Path:
+    target = out if out.suffix == _SUFFIX else Path(f"{out}{_SUFFIX}")
+    make(target.parent)
+    return target
+
+
+def _saved(model: GenerativeModel, target: Path) -> None:
+    print(f"{target.name}: {model.summary}")
+    print(f"  saved as {target}")
+
+
+def _drain(job: Job[Any], name: str) -> Any:
+    """Run a job with a progress bar; Ctrl-C stops it."""
+    from napari_physgen.backend import run
+
+    with Interrupts() as interrupts, bar(name, interrupts) as report:
+        return run(job, report)
