@@ -132,11 +132,14 @@ def _typical(image: Tensor, strip: int, size: int) -> int:
     """
     rows = image.shape[-2]
     last = rows - strip
-    places = {0, last, *range(size, last - size + 1, max(strip // 2, 1))}
+    places: set[int] = {0, last, *range(size, last - size + 1, max(strip // 2, 1))}
     contrast = float(image[0].std())
-    return min(
-        sorted(places), key=lambda y: abs(float(image[0][..., y : y + strip, :].std()) - contrast)
-    )
+
+    def unlike(first: int) -> float:
+        return abs(float(image[0][..., first : first + strip, :].std()) - contrast)
+
+    first: int = min(sorted(places), key=unlike)
+    return first
 
 
 def varied(batch: Tensor, amount: float, images: int, generator: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from napari_physgen.backend import generator
 from napari_physgen.generative.images import Crops, varied
-from napari_physgen.generative.losses import denoising_loss, recorrupted_loss
+from napari_physgen.generative.losses import Terms, denoising_loss, recorrupted_loss
 from napari_physgen.generative.network import NetworkDenoiser
 from napari_physgen.generative.noise import per_image
 
@@ -72,7 +72,7 @@ class Lesson:
 
     def loss(
         self, denoiser: NetworkDenoiser, batch: Tensor, rng: torch.Generator, strict: bool = False
-    ) -> Tensor:
+    ) -> Terms:
         """Return the loss of a batch (batch, channel, ...); `strict` always shows conditions."""
         device = batch.device
         image, cond = batch[:, :1], batch[:, 1:] if batch.shape[1] > 1 else None
@@ -95,14 +95,17 @@ class Lesson:
     def scorer(
         self, denoiser: NetworkDenoiser, seed: int, device: torch.device
     ) -> Callable[[nn.Module], float]:
-        """Return the loss on fixed crops, levels and noise that the network never learns from."""
+        """Return the error of the mean on fixed crops, levels and noise, never learned from.
+
+        The likelihood is left out: a few pixels that are sure and wrong decide it.
+        """
         batch = self.examples(seed).to(device)
 
         def score(net: nn.Module) -> float:
             rng = generator(seed, "cpu", "score")
             asked = replace(denoiser, net=net)
             parts = [
-                self.loss(asked, batch[i : i + _AT_ONCE], rng, strict=True)
+                self.loss(asked, batch[i : i + _AT_ONCE], rng, strict=True).squared
                 for i in range(0, len(batch), _AT_ONCE)
             ]
             return float(torch.stack(parts).mean())

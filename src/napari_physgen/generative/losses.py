@@ -8,7 +8,7 @@ e = D - x0 without gradient: the variance learns from the mean, not the other wa
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,18 @@ VARIANCE = 0.25
 """Weight of the variance's likelihood beside the mean's squared error, which is about 1."""
 
 
+class Terms(NamedTuple):
+    """The weighted squared error of the mean and the likelihood of the variance."""
+
+    squared: Tensor
+    likelihood: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """What is minimised."""
+        return self.squared + VARIANCE * self.likelihood
+
+
 def denoising_loss(
     denoiser: Denoiser,
     x0: Tensor,
@@ -32,7 +44,7 @@ def denoising_loss(
     process: Process,
     sigma_data: float,
     cond: Tensor | None = None,
-) -> Tensor:
+) -> Terms:
     """Return the loss of one batch.
 
     Parameters
@@ -55,10 +67,10 @@ def denoising_loss(
     estimate = denoiser(noisy, sigma, cond)
     weight = process.weight(torch.where(blind, torch.full_like(level, 1e6), level), sigma_data)
     error = estimate.mean - x0
-    loss = (weight * error**2).mean()
-    if estimate.std is not None:
-        loss = loss + VARIANCE * likelihood(error.detach(), estimate.std**2)
-    return loss
+    squared = (weight * error**2).mean()
+    if estimate.std is None:
+        return Terms(squared, squared.new_zeros(()))
+    return Terms(squared, likelihood(error.detach(), estimate.std**2))
 
 
 def recorrupted_loss(
@@ -68,7 +80,7 @@ def recorrupted_loss(
     alpha: Tensor,
     n: Tensor,
     cond: Tensor | None = None,
-) -> Tensor:
+) -> Terms:
     """Return the loss of a denoiser that learns from noisy images alone.
 
     Recorrupted-to-recorrupted (Pang et al. 2021): with n of the noise's own covariance
@@ -98,7 +110,8 @@ def recorrupted_loss(
     added = (sigma * (1 + 1 / a**2).sqrt()) ** 2
     assert estimate.std is not None
     variance = estimate.std**2 + added
-    return (error**2 / variance.detach()).mean() + VARIANCE * likelihood(error.detach(), variance)
+    # The weight is that of the noise, which is most of the variance: the same for every network.
+    return Terms((error**2 / added).mean(), likelihood(error.detach(), variance))
 
 
 def likelihood(error: Tensor, variance: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from napari_physgen.backend import generator, load_model, save_model
 from napari_physgen.errors import UserError
 from napari_physgen.generative import precondition
+from napari_physgen.generative.consistency import EPSILON
 from napari_physgen.generative.network import NetworkDenoiser
 from napari_physgen.generative.process import Process, presets
 from napari_physgen.generative.scale import Scale
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 KIND = "prior"
 _WIDEST = 8  # times the features of the finest level
-EPSILON = 0.002
-"""Level at which the paths of consistency models end."""
 
 
 @dataclass(frozen=True)
@@ -129,14 +128,17 @@ class GenerativeModel:
         """Return the network as a denoiser on a device, in evaluation mode."""
         process = self.process
         scalings = precondition.consistency(EPSILON) if self.consistency else process.precondition
+        form = torch.channels_last if self.design.dimensions == 2 else torch.channels_last_3d
+        net = self.net.to(device, memory_format=form)  # type: ignore[call-overload]
         return NetworkDenoiser(
-            self.net.to(device).eval().requires_grad_(False),
+            net.eval().requires_grad_(False),
             scalings,
             self.sigma_data,
             process.sigma_max,
             process.noise,
             self.design.conditions,
             self.std_scale,
+            certain=self.consistency,
         )
 
     def outputs(self) -> list[Output]:

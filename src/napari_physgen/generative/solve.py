@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from napari_physgen.backend import generator
+from napari_physgen.backend.job import Stopped
 from napari_physgen.generative.posterior import posterior
 from napari_physgen.generative.sample import integrate, start
 from napari_physgen.generative.schedule import karras
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
     Real = NDArray[np.float32]
 
-_LOWEST = 0.002
+_LOWEST = 0.01
+"""Last level above 0: half a percent of the range of the images is never seen."""
+_FIRST = 5.0
+"""First level where data say where to begin, in standard deviations of the images."""
 
 
 class Solution(NamedTuple):
@@ -103,11 +107,11 @@ class Problem:
         count, steps : int
         seed : int
         watch : callable
-            Called with the number of the sample and the sampler's state; what it raises ends the
-            run with the samples so far, if there are any.
+            Called with the number of the sample and the sampler's state. Where it, or the
+            denoiser, raises `Stopped`, the samples so far are the result, if there are any.
         """
         process = self.model.process
-        sigmas = karras(steps, max(process.sigma_min, _LOWEST), process.sigma_max)
+        first, made = process.sigma_max, None
         denoiser, rule, cond, calibrated = self.denoiser, None, None, True
         if method == "pairs":
             assert self.model.condition_scale is not None
@@ -118,23 +122,35 @@ class Problem:
             made = posterior(self.denoiser, self.setup.operator, y, self._variance, method)
             denoiser, rule, calibrated = made.denoiser, made.rule, made.calibrated
             shape = self.setup.operator.adjoint(y).shape
-        samples = []
+            if rule is None:
+                first = min(first, _FIRST * self.model.sigma_data)
+        sigmas = karras(steps, max(process.sigma_min, _LOWEST), first)
+        samples: list[Real] = []
         for index in range(count):
             rng = generator(seed, self.device, "samples", index)
-            x = start(process.noise, shape, float(sigmas[0]), rng)
-            with torch.no_grad():
-                final = integrate(
-                    denoiser,
-                    x,
-                    sigmas,
-                    heun=rule is None,
-                    cond=cond,
-                    generator=rng,
-                    rule=rule,
-                    callback=partial(watch, index),
-                )
+            noise = start(process.noise, shape, 1.0, rng)
+            try:
+                with torch.no_grad():
+                    if made is not None and rule is None:
+                        x = made.start(noise, first)
+                    else:
+                        x = first * noise
+                    final = integrate(
+                        denoiser,
+                        x,
+                        sigmas,
+                        heun=rule is None,
+                        cond=cond,
+                        generator=rng,
+                        rule=rule,
+                        callback=partial(watch, index),
+                    )
+            except Stopped:
+                if not samples:
+                    raise
+                break
             samples.append(self.picture(final))
-        stack = np.stack(samples)
+        stack, count = np.stack(samples), len(samples)
         spread = stack.std(0, ddof=1) if count > 1 else np.zeros_like(stack[0])
         std = spread * np.float32(np.sqrt(1 + 1 / count))
         return Solution(stack.mean(0), std, stack, calibrated and count > 1)

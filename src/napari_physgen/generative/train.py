@@ -189,14 +189,14 @@ def _learn(
     """Fit the network on one device with batches of one size."""
     model, lesson = start.model, start.lesson
     net = model.design.build(settings.seed)
+    denoiser = replace(model, net=net).denoiser(device)
+    net.requires_grad_(True)
     form = torch.channels_last if model.design.dimensions == 2 else torch.channels_last_3d
-    net.to(device, memory_format=form)  # type: ignore[call-overload]
-    denoiser = replace(model.denoiser(device), net=net.requires_grad_(True))
     rng = generator(settings.seed, "cpu", "lessons")
 
     def loss(module: nn.Module, _: int) -> Tensor:
         drawn = lesson.drawn(batch, rng).to(device, memory_format=form)
-        return lesson.loss(replace(denoiser, net=module), drawn, rng)
+        return lesson.loss(replace(denoiser, net=module), drawn, rng).total
 
     optimizer = torch.optim.Adam(net.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
     result = yield from fit(

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _RESIDUAL = 0.3  # share of the new in a residual sum
 _SILU = 0.596  # root mean square of SiLU of a normal variable
-_CLIP = 256.0
 _EPSILON = 1e-4
 
 
@@ -70,7 +69,8 @@ class DenoiserUNet(nn.Module):
                 width = features
         for features in reversed(channels):
             for _ in range(blocks):
-                self.up.append(_Block(width + widths.pop(), features, embedded, dimensions, draw))
+                shares = width, widths.pop()
+                self.up.append(_Block(sum(shares), features, embedded, dimensions, draw, shares))
                 width = features
         self.last = _Conv(width, out_channels, 3, dimensions, draw)
         self.gain = nn.Parameter(torch.zeros(()))
@@ -87,7 +87,7 @@ class DenoiserUNet(nn.Module):
         size = image.shape[-2:]
         image, margin = self._surrounded(image)
         inside = torch.ones_like(image[:, :1])
-        embedding = _silu(self.embed(self.fourier(coordinate)))
+        embedding = F.silu(self.embed(self.fourier(coordinate))) / _SILU
         x: Tensor = self.first(torch.cat([image, inside], 1))
         skips = []
         for index, block in enumerate(self.down):
@@ -98,7 +98,7 @@ class DenoiserUNet(nn.Module):
         for index, block in enumerate(self.up):
             if index > 0 and index % self.blocks == 0:
                 x = F.interpolate(x, scale_factor=self._factor, mode=self._mode)
-            x = block(_joined(x, skips.pop()), embedding)
+            x = block(torch.cat([x, skips.pop()], 1), embedding)
         rows, columns = (slice(margin, margin + n) for n in size)
         output: Tensor = self.last(x) * self.gain
         return output[..., rows, columns]
@@ -136,28 +136,45 @@ class _Weight(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(shape, generator=generator))
 
-    def unit(self) -> Tensor:
-        """Return the weight, scaled so that inputs of unit size give outputs of unit size."""
+    def unit(self, gain: float = 1.0) -> Tensor:
+        """Return the weight, scaled so that inputs of unit size give outputs of size `gain`."""
         if self.training:
             with torch.no_grad():
                 self.weight.copy_(_normalised(self.weight))
         weight = _normalised(self.weight)
-        return weight / math.sqrt(weight[0].numel())
+        return weight * (gain / math.sqrt(weight[0].numel()))
 
 
 class _Conv(_Weight):
-    """Convolution that keeps the size of its input."""
+    """Convolution that keeps the size of its input.
+
+    Factors on its input and output are factors on its weight, which costs nothing.
+    """
+
+    shares: Tensor | None
 
     def __init__(
-        self, inputs: int, outputs: int, size: int, dimensions: int, generator: torch.Generator
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        dimensions: int,
+        generator: torch.Generator,
+        shares: tuple[int, ...] = (),
     ) -> None:
         super().__init__((outputs, inputs, *(size,) * dimensions), generator)
+        scale = _equal_shares(shares) if shares else None
+        if scale is not None:
+            scale = scale.reshape(1, -1, *(1,) * dimensions)
+        self.register_buffer("shares", scale, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
         """Convolve; beyond the border there is nothing (the channel of ones says so)."""
-        weight = self.unit().to(x.dtype)
+        weight = self.unit(gain)
+        if self.shares is not None:
+            weight = weight * self.shares
         convolve = F.conv2d if weight.ndim == 4 else F.conv3d
-        return convolve(x, weight, padding=weight.shape[-1] // 2)
+        return convolve(x, weight.to(x.dtype), padding=weight.shape[-1] // 2)
 
 
 class _Linear(_Weight):
@@ -189,7 +206,10 @@ class _Fourier(nn.Module):
 
 
 class _Block(nn.Module):
-    """Residual block with the noise level as a gain."""
+    """Residual block with the noise level as a gain.
+
+    `shares` are the widths of inputs that were concatenated, to weigh the same.
+    """
 
     def __init__(
         self,
@@ -198,10 +218,13 @@ class _Block(nn.Module):
         embedded: int,
         dimensions: int,
         generator: torch.Generator,
+        shares: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.skip = (
-            nn.Identity() if inputs == outputs else _Conv(inputs, outputs, 1, dimensions, generator)
+            nn.Identity()
+            if inputs == outputs
+            else _Conv(inputs, outputs, 1, dimensions, generator, shares)
         )
         self.before = _Conv(outputs, outputs, 3, dimensions, generator)
         self.modulate = _Linear(embedded, outputs, generator)
@@ -211,16 +234,12 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Apply to (batch, inputs, ...)."""
         x = _pixel_norm(self.skip(x))
-        y = self.before(_silu(x))
+        y = self.before(F.silu(x), 1 / _SILU)
         modulation = self.modulate(embedding) * self.gain + 1
-        y = self.after(_silu(y * modulation.reshape(*modulation.shape, *(1,) * (y.ndim - 2))))
-        mixed = torch.lerp(x, y, _RESIDUAL) / math.hypot(1 - _RESIDUAL, _RESIDUAL)
-        clipped: Tensor = mixed.clamp(-_CLIP, _CLIP)
-        return clipped
-
-
-def _silu(x: Tensor) -> Tensor:
-    return F.silu(x) / _SILU
+        y = y * modulation.reshape(*modulation.shape, *(1,) * (y.ndim - 2)).to(y.dtype)
+        whole = math.hypot(1 - _RESIDUAL, _RESIDUAL)
+        y = self.after(F.silu(y), _RESIDUAL / whole / _SILU)
+        return torch.add(y, x, alpha=(1 - _RESIDUAL) / whole)
 
 
 def _normalised(weight: Tensor) -> Tensor:
@@ -234,11 +253,10 @@ def _normalised(weight: Tensor) -> Tensor:
 def _pixel_norm(x: Tensor) -> Tensor:
     """Scale the features of each pixel to unit size."""
     size = x.square().mean(1, keepdim=True).sqrt()
-    return x / (size + _EPSILON)
+    return x * (1 / (size + _EPSILON))
 
 
-def _joined(a: Tensor, b: Tensor) -> Tensor:
-    """Concatenate so that both parts weigh the same (EDM2, eq. 103, t = 1/2)."""
-    n, m = a.shape[1], b.shape[1]
-    scale = math.sqrt((n + m) / 2)
-    return torch.cat([a * (scale / math.sqrt(n)), b * (scale / math.sqrt(m))], 1)
+def _equal_shares(widths: tuple[int, ...]) -> Tensor:
+    """Return factors that give concatenated parts the same weight (EDM2, eq. 103, t = 1/2)."""
+    mean = sum(widths) / len(widths)
+    return torch.cat([torch.full((n,), math.sqrt(mean / n)) for n in widths])
