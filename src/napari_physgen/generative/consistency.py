@@ -7,6 +7,9 @@ that all below holds for both (PFCM, Hein et al. 2024, is distillation with Stud
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -17,6 +20,18 @@ from napari_physgen.generative.schedule import karras
 
 if TYPE_CHECKING:
     from napari_physgen.generative.denoiser import Denoiser
+
+EPSILON = 0.002
+"""Level at which paths end."""
+
+STAGES = 5
+"""Of tuning and distillation: the levels of the last pairs differ by 1 / 32."""
+
+RUNGS = 160
+"""Levels at the end of training from scratch; the paper's 1280 are for a million steps."""
+
+MIDDLE = 1.5
+"""Second level of several steps, in standard deviations of the images."""
 
 
 class Pair(NamedTuple):
@@ -107,7 +122,8 @@ def distillation_pair(index: Tensor, levels: Tensor) -> Pair:
 def improved_scales(step: int, steps: int, first: int = 10, last: int = 1280) -> int:
     """Return the number of levels of iCT at a step: doubled at equal intervals."""
     interval = math.floor(steps / (math.log2(math.floor(last / first)) + 1))
-    return min(first * 2 ** math.floor(step / max(interval, 1)), last) + 1
+    doublings = math.floor(step / max(interval, 1))
+    return min(first << doublings, last) + 1
 
 
 def improved_probabilities(levels: Tensor, mean: float = -1.1, std: float = 2.0) -> Tensor:
@@ -129,3 +145,58 @@ def training_schedule(
 def levels(count: int, low: float, high: float) -> Tensor:
     """Return `count` falling levels, without 0."""
     return karras(count, low, high)[:-1]
+
+
+@dataclass(frozen=True)
+class Course:
+    """A way to a consistency model.
+
+    Parameters
+    ----------
+    pairs : callable
+        ``(done, count, high, rng)``: `count` pairs of levels up to `high` when the share `done` of
+        the training is over.
+    taught : bool
+        Whether the lower points lie on the teacher's paths, not on straight ones.
+    anew : bool
+        Whether it starts from random weights, not from the teacher's.
+    """
+
+    pairs: Callable[[float, int, float, torch.Generator], Pair]
+    taught: bool = False
+    anew: bool = False
+
+
+def _staged(done: float, count: int, high: float, rng: torch.Generator) -> Pair:
+    """Return pairs that come closer: 1 - lower / upper = 1/2, 1/4, ... 2^-STAGES.
+
+    Levels are drawn log-uniformly, without the sigmoid of the paper: on a mixture in the plane one
+    step is then twice as good, for the highest levels are seen often enough.
+    """
+    u = torch.rand(count, generator=rng)
+    sigma = 2 * EPSILON * (high / (2 * EPSILON)) ** u
+    return tuning_pair(sigma, min(int(STAGES * done), STAGES - 1), k=0)
+
+
+def _growing(done: float, count: int, high: float, rng: torch.Generator) -> Pair:
+    rungs = levels(improved_scales(round(1000 * done), 1000, last=RUNGS), EPSILON, high)
+    index = torch.multinomial(improved_probabilities(rungs), count, True, generator=rng)
+    return Pair(*(part.float() for part in improved_pair(index, rungs)))
+
+
+courses: Mapping[str, Course] = MappingProxyType(
+    {
+        "tuning": Course(_staged),
+        "distillation": Course(_staged, taught=True),
+        "training": Course(_growing, anew=True),
+    }
+)
+
+
+def multistep_levels(count: int, high: float, sigma_data: float) -> Tensor:
+    """Return `count` falling levels at which to ask a consistency model, one evaluation each.
+
+    The highest, then down in factors of 4 from MIDDLE standard deviations of the images.
+    """
+    lower = MIDDLE * sigma_data * 0.25 ** torch.arange(count - 1, dtype=torch.float64)
+    return torch.cat([torch.tensor([high], dtype=torch.float64), lower])

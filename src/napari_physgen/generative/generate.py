@@ -12,6 +12,7 @@ from napari_physgen.backend.job import Progress, Stopped, threaded
 from napari_physgen.errors import UserError
 from napari_physgen.generative import model as models
 from napari_physgen.generative.conditions import encode_mask
+from napari_physgen.generative.consistency import multistep_levels
 from napari_physgen.generative.denoiser import Guided
 from napari_physgen.generative.images import as_images
 from napari_physgen.generative.results import Generated
@@ -206,10 +207,11 @@ def run_backwards(
     callback: Callback | None = None,
 ) -> Tensor:
     """Run the sampler that the model's process asks for, from pure noise."""
-    process = model.process
-    sigmas = process.sigmas(_steps(model, settings))
+    process, count = model.process, _steps(model, settings)
     if model.consistency:
-        return multistep(denoiser, x, sigmas, cond=cond, generator=rng, callback=callback)
+        asked = multistep_levels(count, process.sigma_max, model.sigma_data)
+        return multistep(denoiser, x, asked, cond=cond, generator=rng, callback=callback)
+    sigmas = process.sigmas(count)
     if process.sampler == "langevin":
         return annealed_langevin(denoiser, x, sigmas, cond=cond, generator=rng, callback=callback)
     eta = process.eta if settings.eta is None else settings.eta

@@ -43,6 +43,8 @@ class NetworkDenoiser:
         Channels of the condition; the network gets one more, which says whether there is one.
     std_scale : float
         Factor on the standard deviation, from a calibration.
+    certain : bool
+        Whether it gives no standard deviation, as a consistency model, whose image is not a mean.
     """
 
     net: nn.Module
@@ -52,6 +54,7 @@ class NetworkDenoiser:
     noise: Noise = GAUSSIAN
     conditions: int = 0
     std_scale: float = 1.0
+    certain: bool = False
 
     def __call__(self, x: Tensor, sigma: float | Tensor, cond: Tensor | None = None) -> Estimate:
         """Return mean and std; sigma = inf stands for no image at all, only the condition."""
@@ -66,7 +69,7 @@ class NetworkDenoiser:
         coordinate = (c.noise / self.precondition.span).reshape(-1).expand(len(x))
         output = self.net(features, coordinate)
         mean = c.skip * x + c.out * output[:, :1].to(x.dtype)
-        if output.shape[1] == 1:
+        if self.certain or output.shape[1] == 1:
             return Estimate(mean)
         base = level * self.sigma_data / (level**2 + self.sigma_data**2).sqrt()
         spread = output[:, 1:2].to(x.dtype).clamp(-_LIMIT, _LIMIT)
