@@ -213,7 +213,6 @@ def _learn(
     net.requires_grad_(True)
     rng = generator(settings.seed, "cpu", "paths")
     paths = _Paths.of(teacher, crops.draw(_SCORED, rng).to(device), rng)
-    teacher.net.train()  # sees crops as the student does, without mirrored borders
 
     def loss(module: nn.Module, step: int) -> Tensor:
         drawn = crops.draw(batch, rng).to(device, memory_format=form)

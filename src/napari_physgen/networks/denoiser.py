@@ -84,8 +84,8 @@ class DenoiserUNet(nn.Module):
 
     def forward(self, image: Tensor, coordinate: Tensor) -> Tensor:
         """Apply the network to an image of unit size at a noise coordinate of about 1."""
-        size = image.shape[-2:]
-        image, margin = self._surrounded(image)
+        height, width = image.shape[-2:]
+        image = self._completed(image)
         inside = torch.ones_like(image[:, :1])
         embedding = F.silu(self.embed(self.fourier(coordinate))) / _SILU
         x: Tensor = self.first(torch.cat([image, inside], 1))
@@ -99,22 +99,22 @@ class DenoiserUNet(nn.Module):
             if index > 0 and index % self.blocks == 0:
                 x = F.interpolate(x, scale_factor=self._factor, mode=self._mode)
             x = block(torch.cat([x, skips.pop()], 1), embedding)
-        rows, columns = (slice(margin, margin + n) for n in size)
         output: Tensor = self.last(x) * self.gain
-        return output[..., rows, columns]
+        return output[..., :height, :width]
 
-    def _surrounded(self, image: Tensor) -> tuple[Tensor, int]:
-        """Mirror an image at its borders, in use by a margin, to a size that can be halved."""
+    def _completed(self, image: Tensor) -> Tensor:
+        """Mirror an image at its lower and right border, to a size that can be halved.
+
+        And no further: the network learns crops beyond which there is nothing, and takes mirrored
+        noise for more evidence (errors of the outer 4 px grew by 5 to 50 %).
+        """
         height, width = image.shape[-2:]
-        wanted = 0 if self.training else 2 * self.multiple
-        margin = wanted if min(height, width) > wanted + self.multiple else 0
         missing = [0] * (2 * self.dimensions)
-        for axis, n in enumerate((width, height)):
-            missing[2 * axis : 2 * axis + 2] = margin, margin + -n % self.multiple
+        missing[1], missing[3] = -width % self.multiple, -height % self.multiple
         if not any(missing):
-            return image, 0
+            return image
         mirrors = self.dimensions == 2 and min(height, width) > max(missing)
-        return F.pad(image, missing, mode="reflect" if mirrors else "replicate"), margin
+        return F.pad(image, missing, mode="reflect" if mirrors else "replicate")
 
     @property
     def _mode(self) -> str:
