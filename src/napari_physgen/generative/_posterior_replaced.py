@@ -62,7 +62,7 @@ def repaint(denoiser: Denoiser, measurement: Measurement, *, repeats: int = 5) -
         for left in reversed(range(repeats if b > 0 else 1)):
             unknown = step(x, estimate.mean, a, b, 1.0, draw())
             known = measurement.y.to(x) + b * draw()
-            moved = torch.where(mask.kept, known, unknown)
+            moved = torch.where(mask.kept.to(x.device), known, unknown)
             if left:
                 x = moved + math.sqrt(a**2 - b**2) * draw()
                 estimate = again(x)

@@ -95,7 +95,7 @@ class Mask:
     def __call__(self, x: Tensor) -> Tensor:
         """Return x where it is measured, whatever it holds elsewhere, and 0 there."""
         _require(x, self.kept.shape, "The mask of measured pixels")
-        return torch.where(self.kept, x, 0.0)
+        return torch.where(self.kept.to(x.device), x, 0.0)
 
     adjoint = measured = __call__
 
