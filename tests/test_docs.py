@@ -13,6 +13,12 @@ from pathlib import Path
 import pytest
 
 import napari_physgen
+from napari_physgen.generative import (
+    DistillSettings,
+    GenerateSettings,
+    GenerativeSettings,
+    RestoreSettings,
+)
 from napari_physgen.regions import RegionSettings
 from napari_physgen.segmentation import LabourFreeSettings, PredictSettings, SegmentationSettings
 from napari_physgen.sim import SimSettings
@@ -50,6 +56,9 @@ TABLES = {
     "translation_settings": [(TranslationSettings, ["no", "yes"])],
     "render_settings": [(RenderSettings, [])],
     "region_settings": [(RegionSettings, ["no", "yes"])],
+    "generative_settings": [(GenerativeSettings, ["no", "yes"]), (DistillSettings, [])],
+    "restore_settings": [(RestoreSettings, ["no", "yes"])],
+    "generate_settings": [(GenerateSettings, ["no", "yes"])],
     "fidelity_settings": [(FidelitySettings, [])],
 }
 
@@ -162,6 +171,7 @@ def test_the_python_blocks_run_on_a_small_stack(page, tmp_path, monkeypatch):
     assert source.count('method="wiener"') == 1
     settings = SimSettings(na=1.4, wavelength_nm=525, pixel_size_nm=80)
     raw = simulate(filaments((128, 128), seed=0), settings, photons=300, seed=0)
+    source = source.replace("learning_steps=1500", "learning_steps=20")
     for name in re.findall(r'read_stack\("(.+?)"\)', source):
         tifffile.imwrite(name, raw)
     names: dict[str, object] = {}
@@ -182,6 +192,20 @@ def test_the_python_blocks_of_the_regions_tutorial_run():
     names: dict[str, object] = {}
     exec(compile("\n".join(python_blocks(page)), str(page), "exec"), names)
     assert names["scores"].adjusted_rand > 0.8
+
+
+def test_the_python_blocks_of_the_restore_tutorial_run(tmp_path, monkeypatch):
+    """With short trainings."""
+    monkeypatch.chdir(tmp_path)
+    page = DOCS / "tutorials" / "restore.md"
+    source = "\n".join(python_blocks(page))
+    for steps in ("learning_steps=1500", "steps=3000", "samples=4"):
+        assert steps in source
+        source = source.replace(steps, f"{steps.partition('=')[0]}=2")
+    names: dict[str, object] = {}
+    exec(compile(source, str(page), "exec"), names)
+    assert names["finer"].mean.shape == (128, 128)
+    assert names["finer"].calibrated
 
 
 def test_every_name_on_the_python_page_exists():

@@ -158,7 +158,7 @@ class PresetsTable(SettingsTable):
 class CommandHelp(SphinxDirective):
     """``{command-help} sim``: the help page of a command, of all of them without argument."""
 
-    optional_arguments = 1
+    optional_arguments = 2
 
     def run(self) -> list[nodes.Node]:
         text = help_text(*self.arguments)

@@ -315,34 +315,31 @@ def test_images_are_those_of_the_job_one_file_each(folder: Path, tmp_path: Path)
     main("generate", "--prior", prior, "-o", tmp_path, *few)
     settings = GenerateSettings(count=2, size=32, steps=3, seed=5, device="cpu")
     direct = run(sample(load(prior), settings=settings))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "generate.recipe.yaml",
-        "sample_00000.ome.tif",
-        "sample_00001.ome.tif",
-    ]
-    for index, picture in enumerate(direct.images):
-        path = tmp_path / f"sample_{index:05}.ome.tif"
-        np.testing.assert_array_equal(series(path)["field"], picture)
-    assert read_stack(path).pixel_size_nm == pytest.approx(50)
+    assert (tmp_path / "generate.recipe.yaml").exists()
+    paths = sorted((tmp_path / "images").iterdir())
+    assert [path.name for path in paths] == ["0001.ome.tif", "0002.ome.tif"]
+    for path, picture in zip(paths, direct.images, strict=True):
+        np.testing.assert_array_equal(series(path)["images"], picture)
+        assert read_stack(path).pixel_size_nm == pytest.approx(50)
     main("run", tmp_path / "generate.recipe.yaml", "-o", tmp_path / "again")
-    again = series(tmp_path / "again/sample_00001.ome.tif")
-    np.testing.assert_array_equal(again["field"], direct.images[1])
+    again = series(tmp_path / "again/images/0002.ome.tif")
+    np.testing.assert_array_equal(again["images"], direct.images[1])
 
 
 def test_images_follow_masks_and_teach_a_segmentation(folder: Path, tmp_path: Path) -> None:
     given = [folder / f"masks/a{seed}.png" for seed in range(COUNT)]
     main("generate", "--prior", folder / "follow.safetensors", "-o", tmp_path, "--steps", 3, *CPU,
          "--masks", *given)  # fmt: skip
-    made = [series(path) for path in sorted(tmp_path.glob("sample_*.ome.tif"))]
-    assert len(made) == COUNT
-    for seed, part in enumerate(made):
-        assert list(part) == ["field", "labels"]
-        np.testing.assert_array_equal(part["labels"], mask(seed))
+    made = [
+        [read_stack(path).data.squeeze() for path in sorted((tmp_path / name).iterdir())]
+        for name in ("images", "masks")
+    ]
+    for seed, labels in enumerate(made[1]):
+        np.testing.assert_array_equal(labels, mask(seed))
     settings = SegmentationSettings(steps=1, crop=32, features=4, batch=2, device="cpu")
-    model = run(
-        train_segmentation([p["field"] for p in made], [p["labels"] for p in made], settings)
-    )
-    assert len(model.classes) == 2
+    assert len(run(train_segmentation(*made, settings)).classes) == 2
+    main("prior", "train", tmp_path / "images", "--masks", tmp_path / "masks",
+         "-o", tmp_path / "p", *TINY, *CPU)  # fmt: skip
 
 
 def test_masks_are_taken_from_samples_of_a_data_set(folder: Path, tmp_path: Path) -> None:
@@ -350,9 +347,10 @@ def test_masks_are_taken_from_samples_of_a_data_set(folder: Path, tmp_path: Path
          "--spread", 0, "--count", 2, "-o", tmp_path / "data")  # fmt: skip
     main("generate", "--prior", folder / "follow.safetensors", "-o", tmp_path, "--steps", 3, *CPU,
          "--masks", tmp_path / "data")  # fmt: skip
-    for name in ("sample_00000.ome.tif", "sample_00001.ome.tif"):
-        made, wanted = series(tmp_path / name), series(tmp_path / "data" / name)
-        np.testing.assert_array_equal(made["labels"], wanted["labels"])
+    for index in range(2):
+        wanted = series(tmp_path / f"data/sample_{index:05}.ome.tif")["labels"]
+        made = series(tmp_path / f"masks/{index + 1:04}.ome.tif")["masks"]
+        np.testing.assert_array_equal(made, wanted)
 
 
 # ---- wrong input ------------------------------------------------------------------------------

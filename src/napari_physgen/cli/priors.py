@@ -155,9 +155,9 @@ def generate(
 ) -> None:
     """Make new images, on their own or following masks.
 
-    Saves sample_00000.ome.tif and so on, each an image (field) and, where masks are given, its
-    mask (labels), as `dataset` does; and generate.recipe.yaml to run it again. Ctrl-C ends early
-    and keeps the images that are finished; a second Ctrl-C gives up.
+    Saves images/0001.ome.tif and so on, their masks as masks/0001.ome.tif, and
+    generate.recipe.yaml to run it again. Ctrl-C ends early and keeps the images that are finished;
+    a second Ctrl-C gives up.
     """
     chosen = GenerateSettings.parse(given(settings) | {"model": str(prior.resolve())})
     make_images(chosen, out, masks)
@@ -202,8 +202,7 @@ def learn(
 def make_images(settings: GenerateSettings, out: Path, masks: Sequence[Path] | None = None) -> None:
     """Make images and save them one by one with their masks; see `generate`."""
     from napari_physgen.generative import load
-    from napari_physgen.io import Image, write_ome_tiff
-    from napari_physgen.outputs import Output
+    from napari_physgen.generative.folder import write_folder
     from napari_physgen.recipe import Recipe, start
 
     if not settings.model:
@@ -217,17 +216,9 @@ def make_images(settings: GenerateSettings, out: Path, masks: Sequence[Path] | N
     make(out)
     job = start("generate", settings, inputs, sources=sources, model=model)
     made: Finished[Generated] = _drain(job, stem(Path(settings.model)))
-    result = made.result
-    axes = ("z", "y", "x")[-(result.images.ndim - 1) :]
-    size = result.pixel_size_nm
-    for index, picture in enumerate(result.images):
-        outputs = [Output("field", picture, axes=axes)]
-        if result.masks is not None:
-            outputs.append(Output("labels", result.masks[index], "labels", axes=axes))
-        images = [Image.of(output, size, made.record, plane_nm=size) for output in outputs]
-        write_ome_tiff(out / f"sample_{index:05}.ome.tif", images)
+    write_folder(made.result, made.record, out)
     Recipe.of(made.record).save(out / "generate.recipe.yaml")
-    print(f"{stem(Path(settings.model))}: {result.summary}")
+    print(f"{stem(Path(settings.model))}: {made.result.summary}")
     print(f"  saved in {out}")
 
 
