@@ -28,7 +28,17 @@ def test_every_contribution_refers_to_a_command():
 
 
 def test_titles_in_the_palette_begin_with_a_verb():
-    verbs = {"Reconstruct", "Simulate", "Segment", "Map", "Export", "Save", "Open"}
+    verbs = {
+        "Reconstruct",
+        "Restore",
+        "Generate",
+        "Simulate",
+        "Segment",
+        "Map",
+        "Export",
+        "Save",
+        "Open",
+    }
     assert {command.title.split()[0] for command in MANIFEST.contributions.commands} <= verbs
 
 

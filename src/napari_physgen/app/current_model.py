@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from napari_physgen.segmentation import SegmentationModel
+M = TypeVar("M")
 
 
-class CurrentModel:
-    """A model, read from its file when somebody needs it."""
+class CurrentModel(Generic[M]):
+    """A model, read from its file when somebody needs it.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    load : callable
+        Reads a file; called in the worker.
+    none : str
+        What to say while there is no model.
+    """
+
+    def __init__(self, load: Callable[[Path], M], none: str) -> None:
         self.path: Path | None = None
-        self._model: SegmentationModel | None = None
+        self._load = load
+        self._none = none
+        self._model: M | None = None
 
     @property
     def there(self) -> bool:
@@ -25,15 +36,15 @@ class CurrentModel:
         return self._model is not None or self.path is not None
 
     @property
-    def model(self) -> SegmentationModel | None:
+    def model(self) -> M | None:
         """The model, if it is in memory already."""
         return self._model
 
-    def set(self, model: SegmentationModel | None, path: Path | None = None) -> None:
+    def set(self, model: M | None, path: Path | None = None) -> None:
         """Take another model, or the one in a file."""
         self._model, self.path = model, path
 
-    def get(self) -> SegmentationModel:
+    def get(self) -> M:
         """Return the model; for the worker, which may read and load torch.
 
         Raises
@@ -41,10 +52,8 @@ class CurrentModel:
         UserError
             If there is none, or its file cannot be read.
         """
-        from napari_physgen.segmentation import load
-
         if self._model is None:
             if self.path is None:
-                raise UserError("There is no model yet: press Train or Run all, or load one.")
-            self._model = load(self.path)
+                raise UserError(self._none)
+            self._model = self._load(self.path)
         return self._model

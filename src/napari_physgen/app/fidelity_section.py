@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
@@ -16,7 +16,11 @@ from napari_physgen.app.section import Section
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
-    from napari_physgen.app.widgets.labour_free import LabourFree
+    from collections.abc import Callable
+
+    from napari.layers import Layer
+
+    from napari_physgen.backend import Job
     from napari_physgen.provenance import Record
     from napari_physgen.synthesis.fidelity_results import Fidelity
 
@@ -24,7 +28,12 @@ if TYPE_CHECKING:
 class FidelitySection(Section):
     """The button, the plots and the page."""
 
-    def __init__(self, panel: LabourFree) -> None:
+    about: ClassVar[str] = (
+        "Measure how well a classifier tells the look-alikes from your images, and where they "
+        "differ. Takes about a minute."
+    )
+
+    def __init__(self, panel: Any) -> None:
         super().__init__("How real do they look?", bold=True)
         self.panel = panel
         self.report: Fidelity | None = None
@@ -35,26 +44,26 @@ class FidelitySection(Section):
         self.words = panel.step(
             self.column,
             "",
-            {
-                "Compare": (
-                    self.compare,
-                    "Measure how well a classifier tells the look-alikes from your images, and "
-                    "where they differ. Takes about a minute.",
-                )
-            },
+            {"Compare": (self.compare, self.about)},
             extra=(self.save_button,),
         )
         self.plots = FidelityPlots()
         self.column.addWidget(self.plots)
 
-    def compare(self) -> None:
-        """Compare the look-alikes of the project with the images."""
+    def comparison(self) -> tuple[Callable[[], Job[Fidelity]], Layer]:
+        """Return the job that compares and a layer of the images; raises UserError."""
         panel = self.panel
         images, project = panel.start.micrographs(), panel.project
         if not project.has("look"):
             raise UserError("There are no look-alikes yet: press Simulate or Run all first.")
         settings = panel.settings()
         translated = settings.translation != "none" and project.has("translation")
+        folder = project.folder
+        return lambda: fidelity_job(images, folder, translated), images.layers[0]
+
+    def compare(self) -> None:
+        """Compare the look-alikes of the project with the images."""
+        job, source = self.comparison()
 
         def done(report: Fidelity, record: Record | None) -> str:
             self.report = report
@@ -65,16 +74,7 @@ class FidelitySection(Section):
             self.plots.draw(report)
             return ""
 
-        folder = project.folder
-        panel.launch(
-            Task(
-                lambda: fidelity_job(images, folder, translated),
-                images.layers[0],
-                settings,
-                done,
-                tunable=False,
-            )
-        )
+        self.panel.launch(Task(job, source, self.panel.settings(), done, tunable=False))
 
     def ask(self) -> None:
         """Ask where to save the page."""

@@ -26,15 +26,23 @@ class ImageList(QListWidget):
     ----------
     viewer : napari.components.ViewerModel
     accepts : callable
-        Which layers are offered; new ones are ticked.
+        Which layers are offered.
+    ticks : callable
+        Which of them are ticked when they are new.
     """
 
     changed = Signal()
 
-    def __init__(self, viewer: ViewerModel, accepts: Callable[[Layer], bool]) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        accepts: Callable[[Layer], bool],
+        ticks: Callable[[Layer], bool] = lambda layer: True,
+    ) -> None:
         super().__init__()
         self.viewer = viewer
         self.accepts = accepts
+        self.ticks = ticks
         self._layers: list[Layer] = []
         self._unticked: list[Layer] = []
         self.setSelectionMode(QListWidget.SelectionMode.NoSelection)
@@ -66,8 +74,10 @@ class ImageList(QListWidget):
         before = self.layers
         for layer in self._layers:
             layer.events.name.disconnect(self.refresh)
+        known = self._layers
         self._layers = [layer for layer in self.viewer.layers if self.accepts(layer)]
-        self._unticked = [layer for layer in self._unticked if layer in self._layers]
+        new = [layer for layer in self._layers if layer not in known and not self.ticks(layer)]
+        self._unticked = [layer for layer in [*self._unticked, *new] if layer in self._layers]
         with QSignalBlocker(self):
             self.clear()
             for layer in self._layers:

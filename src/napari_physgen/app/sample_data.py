@@ -1,4 +1,4 @@
-"""Simulated raw SIM stacks, microstructures and scans, made in process by our own models."""
+"""Simulated raw SIM stacks, micrographs, microstructures and scans, made by our own models."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     LayerData = tuple[np.ndarray, dict[str, Any], str]
 
 MICROSCOPE: dict[str, Any] = {
@@ -19,6 +21,8 @@ MICROSCOPE: dict[str, Any] = {
 SIZE = 256  # raw pixels along y and x
 ZOOM = 2  # object pixels per raw pixel
 CELLS = 128  # of a microstructure along y and x
+DIM = 6.0  # photons per pixel, mean, of a noisy micrograph
+SHARP = 6  # micrographs to learn from
 
 
 def filaments() -> list[LayerData]:
@@ -36,6 +40,58 @@ def siemens_star() -> list[LayerData]:
     from napari_physgen.sim.simulate import siemens_star as make_object
 
     return [_raw_layer("Siemens star", make_object((SIZE * ZOOM,) * 2), photons=300)]
+
+
+def noisy_micrograph() -> list[LayerData]:
+    """Filaments in a conventional microscope, few photons; the truth, for comparison, is hidden."""
+    noisy, sharp = _dim_filaments((1,))
+    hidden = {"visible": False}
+    return [
+        _micrographs("noisy filaments", noisy[0]),
+        _micrographs("noisy filaments truth", sharp[0], hidden),
+    ]
+
+
+def sharp_micrographs() -> list[LayerData]:
+    """Other filaments without noise, to learn from; their noisy partners are hidden."""
+    noisy, sharp = _dim_filaments(range(2, 2 + SHARP))
+    hidden = {"visible": False}
+    return [
+        _micrographs("sharp filaments", sharp),
+        _micrographs("sharp filaments, noisy partners", noisy, hidden),
+    ]
+
+
+def _dim_filaments(seeds: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return images of filaments with the noise of few photons, and without any, grey levels."""
+    from scipy.ndimage import gaussian_filter
+
+    from napari_physgen.sim.simulate import CAMERA
+    from napari_physgen.sim.simulate import filaments as make_object
+
+    sharp, noisy = [], []
+    for seed in seeds:
+        light = gaussian_filter(make_object((SIZE, SIZE), seed), 1.0)
+        photons = light * (DIM / light.mean())
+        random = np.random.default_rng([seed, 2])
+        read = CAMERA.read_noise * random.standard_normal(photons.shape)
+        sharp.append(CAMERA.offset + CAMERA.gain * photons)
+        noisy.append(CAMERA.offset + CAMERA.gain * random.poisson(photons) + read)
+    counted = np.clip(np.rint(noisy), 0, 65535).astype(np.uint16)
+    return counted, np.asarray(sharp, np.float32)
+
+
+def _micrographs(name: str, data: np.ndarray, more: dict[str, Any] | None = None) -> LayerData:
+    """Return one image (y, x) or several (image, y, x) as a layer."""
+    step = MICROSCOPE["pixel_size_nm"] / 1000
+    lead = data.ndim - 2
+    meta = {
+        "name": name,
+        "scale": (1,) * lead + (step,) * 2,
+        "units": ("pixel",) * lead + ("micrometer",) * 2,
+        "axis_labels": ("image",) * lead + ("y", "x"),
+    }
+    return data, meta | (more or {}), "image"
 
 
 def gamma_prime() -> list[LayerData]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import zlib
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
 
@@ -123,17 +123,28 @@ def _present() -> list[str]:
     return [*kinds, "cpu"]
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> AbstractContextManager[None]:
     """Let torch compute with one thread: arrays of some 10,000 numbers gain nothing from more.
 
     Two threads wait for each other by spinning, which is many times slower beside a window that
     draws.
     """
+    return _threads(1)
+
+
+def beside_a_window() -> AbstractContextManager[None]:
+    """Let torch compute with half of its threads, so that a window finds a core to draw with."""
+    import torch
+
+    return _threads(max(torch.get_num_threads() // 2, 1))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -84,7 +84,9 @@ class LabourFree(JobPanel):
     }
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
-        self.current = CurrentModel()
+        self.current = CurrentModel(
+            _read, "There is no model yet: press Train or Run all, or load one."
+        )
         self._place = Place()
         self._doing = ""
         self._covering: list[Layer] = []
@@ -337,6 +339,12 @@ class LabourFree(JobPanel):
             self.correcting,
         ):
             part.lock(running)
+
+
+def _read(path: Path) -> SegmentationModel:
+    from napari_physgen.segmentation import load
+
+    return load(path)
 
 
 def _dtype(layer: Layer) -> Any:
