@@ -434,6 +434,14 @@ def test_wrong_input_gives_one_line_and_exit_code_2(
     assert len(errors.splitlines()) == 1
 
 
+def test_channels_are_not_mixed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = write(tmp_path, "both", np.stack([clean(0), noisy(0)]), "CYX")
+    assert call("prior", "train", folder / "clean", both, "-o", tmp_path / "p", *TINY) == 2
+    assert "both.ome.tif holds 2 channels" in capsys.readouterr().err
+
+
 def test_images_of_different_pixel_sizes_are_not_mixed(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -73,6 +73,17 @@ def masks_of(path: Path) -> NDArray[np.integer[Any]]:
     return data.astype(np.int64)
 
 
+def one_channel(path: Path, pixel_size_nm: float | None) -> Stack:
+    """Read images (..., y, x) of one kind; raises UserError for several channels."""
+    stack = read(path, pixel_size_nm)
+    if "c" in stack.axes:
+        raise UserError(
+            f"{path.name} holds {stack.data.shape[stack.axes.index('c')]} channels, but a prior "
+            "learns one kind of image: save the channel as a file of its own."
+        )
+    return stack
+
+
 def planes(mask: NDArray[Any], model: GenerativeModel) -> list[NDArray[Any]]:
     """Return the single masks that a prior follows, planes or volumes."""
     axes = model.design.dimensions

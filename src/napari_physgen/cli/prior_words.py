@@ -22,8 +22,8 @@ _ALL = "denoise, deconvolve, super-resolve, inpaint, SIM"
 
 def words(model: GenerativeModel) -> Iterator[tuple[str, str]]:
     """Give name and text of every line."""
-    steps = model.settings.get("steps")
-    yield "learned from", _LEARNED[model.learned] + (f", {steps} steps" if steps else "")
+    steps = model.metrics.get("steps", model.settings.get("steps"))
+    yield "learned from", _LEARNED[model.learned] + (f", {steps:.0f} steps" if steps else "")
     yield "model", _family(model)
     yield "good for", _uses(model)
     low, high = model.scale.grey(np.array([-1, 1], np.float32))

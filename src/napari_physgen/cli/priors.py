@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from napari_physgen.cli.options import Folder, given, partial
-from napari_physgen.cli.partners import agreed, masks_of, partners, planes
-from napari_physgen.cli.pictures import Pictures, files, read
+from napari_physgen.cli.partners import agreed, masks_of, one_channel, partners, planes
+from napari_physgen.cli.pictures import Pictures, files
 from napari_physgen.cli.terminal import Interrupts, bar, make, stem
 from napari_physgen.errors import UserError
 from napari_physgen.generative.settings import (
@@ -117,7 +117,7 @@ def distill(
     labels = partners(paths, masks, "mask") if masks and paths else files(masks or [])
     job = generative.distill(
         model,
-        [read(path, None).data for path in paths] or None,
+        [one_channel(path, None).data for path in paths] or None,
         chosen,
         [masks_of(path) for path in labels] or None,
     )
@@ -180,10 +180,11 @@ def learn(
                 f"To learn from {kind}, give --{kind} beside the images"
                 f"{'' if settings.conditional == kind else f' and --conditional {kind}'}."
             )
-    stacks = [read(path, settings.pixel_size_nm) for path in paths]
+    stacks = [one_channel(path, settings.pixel_size_nm) for path in paths]
     inputs: dict[str, Any] = {"images": [stack.data for stack in stacks]}
     if pairs:
-        inputs["pairs"] = [read(path, None).data for path in partners(paths, pairs, "partner")]
+        found = partners(paths, pairs, "partner")
+        inputs["pairs"] = [one_channel(path, None).data for path in found]
     if masks:
         inputs["masks"] = [masks_of(path) for path in partners(paths, masks, "mask")]
     size = agreed(settings.pixel_size_nm, stacks)

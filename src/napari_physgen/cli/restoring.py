@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from napari_physgen.cli.options import Folder, given, partial
+from napari_physgen.cli.partners import masks_of
 from napari_physgen.cli.pictures import Pictures, by_name, files, read
 from napari_physgen.cli.terminal import Interrupts, bar, each, make, stem
 from napari_physgen.generative.settings import RestoreSettings
@@ -62,12 +63,11 @@ def process(
 ) -> None:
     """Restore each file; a file that fails is reported and the others still run."""
     from napari_physgen.generative import load
-    from napari_physgen.io import read_mask
 
     found = files(paths)
     by_name(found)
     extras: dict[str, Any] = {"model": load(settings.model)} if settings.model else {}
-    gaps: dict[str, Any] = {} if mask is None else {"mask": read_mask(mask)}
+    gaps: dict[str, Any] = {} if mask is None else {"mask": masks_of(mask)}
     sources = {} if mask is None else {"mask": mask.name}
     make(out)
 
