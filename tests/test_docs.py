@@ -147,6 +147,16 @@ def test_the_method_pages_read_their_numbers_from_the_code(extension):
     assert not [formula for formula in formulas if "{{" in formula]  # it would stay as it is
 
 
+def test_every_test_that_is_named_as_a_proof_exists():
+    page = (DOCS / "methods" / "generative.md").read_text("utf-8")
+    written = "".join(p.read_text("utf-8") for p in (ROOT / "tests/generative").glob("*.py"))
+    files = {path.name for path in (ROOT / "tests/generative").glob("*.py")}
+    names = re.findall(r"\btest_\w+(?:\.py)?", page)
+    assert len(names) > 20
+    for name in names:
+        assert name in files or f"def {name}(" in written, name
+
+
 def test_every_python_block_compiles():
     blocks = [(page, block) for page in PAGES for block in python_blocks(page)]
     assert len(blocks) >= 4
