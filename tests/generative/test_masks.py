@@ -16,6 +16,7 @@ from napari_physgen.generative import GenerateSettings, GenerativeModel, Generat
 from napari_physgen.generative import generate as generating
 from napari_physgen.generative.conditions import REACH, encode_mask
 from napari_physgen.generative.denoiser import Guided
+from napari_physgen.generative.look_alikes import draw_look_alikes, train_look_alikes
 
 QUICK = GenerativeSettings(
     conditional="masks",
@@ -261,3 +262,44 @@ def test_new_images_teach_a_network_that_labels_real_ones(
     ).labels
     both, either = (labels > 0) & (truth > 0), (labels > 0) | (truth > 0)
     assert both.sum() / either.sum() > 0.85
+
+
+# ---- look-alikes of unlabelled micrographs ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def styled() -> GenerativeModel:
+    """A prior of a micrograph and of a brighter one with less contrast, with rough phases."""
+    truth = [drawn(seed, 128) for seed in (30, 31)]
+    wrong = np.random.default_rng(0).random((2, 128, 128)) < 0.03
+    phases = [mask ^ flipped for mask, flipped in zip(truth, wrong, strict=True)]
+    pictures = [
+        100 * micrograph(truth[0], 30),
+        100 * micrograph(truth[1], 31, gain=0.5, offset=0.4),
+    ]
+    return run(train_look_alikes(pictures, phases, QUICK))
+
+
+def test_look_alikes_have_the_styles_of_the_images_in_turn(
+    styled: GenerativeModel, new_masks: list[np.ndarray]
+) -> None:
+    assert styled.classes == 4
+    found = run(draw_look_alikes(styled, new_masks, 2, GenerateSettings(device="cpu")))
+    np.testing.assert_array_equal(found.masks, new_masks)
+    for style, expected in enumerate([(33, 66), (56, 73)]):
+        told = levels(found.images[style::2], new_masks[style::2])
+        np.testing.assert_allclose(told, expected, atol=5)
+
+
+@pytest.mark.parametrize(
+    ("classes", "mask", "words"),
+    [
+        (3, np.zeros((32, 32), int), "no styles of 3 phases"),
+        (2, np.full((32, 32), 2), "more than the 2 phases"),
+    ],
+)
+def test_look_alikes_of_masks_that_do_not_fit_are_refused(
+    styled: GenerativeModel, classes: int, mask: np.ndarray, words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        run(draw_look_alikes(styled, [mask], classes))
