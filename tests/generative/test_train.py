@@ -89,9 +89,9 @@ def test_recorruption_sees_only_half_of_the_noise_twice():
         return type("Estimate", (), {"mean": x, "std": torch.ones_like(x)})
 
     alpha = torch.full((64,), 0.7)
-    terms = recorrupted_loss(identity, y, torch.ones(64), alpha, n)
-    added = 1 + 1 / 0.7**2
-    total = 1 + 0.7**2 + added
+    terms = recorrupted_loss(identity, y, 1.0, torch.ones_like(y), alpha, n)
+    added = 1.01 * (1 + 1 / 0.7**2)
+    total = 1 + 0.7**2 + 1 + 1 / 0.7**2
     variance = 1 + added
     assert float(terms.squared) == pytest.approx(total / added, rel=0.02)
     expected = 0.5 * (total / variance + np.log(variance))
@@ -119,6 +119,17 @@ def test_square_roots_of_photons_have_the_same_noise_and_the_right_mean(gain):
         assert units.std() == pytest.approx(level, rel=0.05)
         mean, _ = scale.inverse(units.mean(keepdims=True), np.zeros(1, np.float32))
         assert float(mean[0]) - 100 == pytest.approx(gain * photons, rel=0.01)
+
+
+def test_the_noise_of_few_photons_is_known_pixel_by_pixel():
+    """In the square root, against samples; almost none where it is dark."""
+    scale = Scale("square root", 0.0, 2.0, offset=10.0)
+    rng = np.random.default_rng(0)
+    camera = Camera(10.0, 4.0, 1.0)
+    for photons in (0.02, 0.3, 1.0, 5.0, 100.0):
+        grey = 10 + 4 * rng.poisson(photons, (300, 300)) + rng.standard_normal((300, 300))
+        spread = scale.spread(camera, grey)
+        assert spread.mean() == pytest.approx(scale(grey, 4.0).std(), rel=0.05)
 
 
 def test_the_mean_of_a_square_is_not_the_square_of_the_mean():

@@ -51,6 +51,15 @@ def checked_image(image: ArrayLike) -> NDArray[np.float32]:
     return data
 
 
+def check_one_level(settings: RestoreSettings) -> None:
+    """Raise UserError if a prior of noisy images, which knows their noise only, shall sample."""
+    if settings.samples or settings.method not in ("auto", "direct"):
+        raise UserError(
+            "What learned from noisy images alone knows one noise level and makes no samples: "
+            "leave Samples empty and Method at auto, or use a prior of sharp images."
+        )
+
+
 def checked_prior(
     model: GenerativeModel, settings: RestoreSettings, operator: Operator | None
 ) -> None:
@@ -66,6 +75,8 @@ def checked_prior(
                 f"{expected:.4g} nm: rescale the image, or train a prior on such pixels."
             )
     other = settings.task != "denoise" or operator is not None
+    if model.learned == "noisy" and not other:
+        check_one_level(settings)
     if model.consistency:
         raise UserError(
             "A consistency model makes images in one step but cannot weigh data: choose the "
@@ -99,7 +110,9 @@ def fitted_scale(
         that it learned.
     """
     scale = model.scale
-    if settings.task == "sim" or (settings.brightness == "fit" and model.learned != "pairs"):
+    if settings.task == "sim":
+        scale = _own_scale(scale, images, camera, smooth=0)  # of first images, without noise
+    elif settings.brightness == "fit" and model.learned != "pairs":
         scale = _own_scale(scale, images, camera)
     elif model.condition_scale is None:
         _require_known(scale, images, camera)
@@ -113,13 +126,15 @@ def fitted_scale(
     return scale
 
 
-def _own_scale(scale: Scale, images: Sequence[NDArray[np.float32]], camera: Camera) -> Scale:
+def _own_scale(
+    scale: Scale, images: Sequence[NDArray[np.float32]], camera: Camera, smooth: float = _SMOOTH
+) -> Scale:
     """Return a scale that maps these images, without their noise, to the range of the prior."""
     own = replace(scale, low=-1, high=1, offset=camera.offset)
-    smooth = np.concatenate(
-        [gaussian_filter(own(image, camera.gain), _axes(image)).ravel() for image in images]
+    values = np.concatenate(
+        [gaussian_filter(own(image, camera.gain), _axes(image, smooth)).ravel() for image in images]
     )
-    low, high = (float(value) for value in np.percentile(smooth, (0.1, 99.9)))
+    low, high = (float(value) for value in np.percentile(values, (0.1, 99.9)))
     if not high > low:
         raise UserError("The image has no contrast: all its pixels are equal.")
     return replace(own, low=low, high=high)
@@ -141,5 +156,5 @@ def _require_known(scale: Scale, images: Sequence[NDArray[np.float32]], camera: 
         )
 
 
-def _axes(image: NDArray[np.float32]) -> tuple[float, ...]:
-    return (0.0,) * (image.ndim - 2) + (_SMOOTH, _SMOOTH)
+def _axes(image: NDArray[np.float32], smooth: float = _SMOOTH) -> tuple[float, ...]:
+    return (0.0,) * (image.ndim - 2) + (smooth, smooth)

@@ -42,7 +42,8 @@ class Lesson:
     Parameters
     ----------
     learn, score : Crops
-        To learn from and to score with; channels are the image and its condition.
+        To learn from and to score with; channels are the image and its condition, or the standard
+        deviation of its noise.
     process : Process
     sigma_data : float
     contrast : float
@@ -81,9 +82,9 @@ class Lesson:
         if self.noise_level > 0:
             low, high = STRENGTHS
             alpha = low * (high / low) ** torch.rand(len(batch), generator=rng)
-            level = torch.full((len(batch),), self.noise_level)
             n = self.noise_filter(torch.randn(image.shape, generator=rng).to(device))
-            return recorrupted_loss(denoiser, image, level.to(device), alpha.to(device), n, cond)
+            spread = batch[:, 1:2]
+            return recorrupted_loss(denoiser, image, self.noise_level, spread, alpha.to(device), n)
         sigma = self.sample(len(batch), rng).float().to(device)
         n = self.process.noise.draw(image.shape, rng).to(device)
         return denoising_loss(denoiser, image, sigma, n, self.process, self.sigma_data, cond)
@@ -122,7 +123,7 @@ class Lesson:
         """Return noisy images of a batch at one level and what the denoiser makes of them."""
         image, cond = batch[:, :1], batch[:, 1:] if batch.shape[1] > 1 else None
         if self.noise_level > 0:
-            return image, denoiser(image, self.noise_level, cond)
+            return image, denoiser(image, self.noise_level)
         levels = torch.full((len(batch),), sigma, device=batch.device)
         n = self.process.noise.draw(image.shape, rng).to(batch.device)
         finite = torch.where(levels.isinf(), torch.zeros_like(levels), levels)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from napari_physgen.generative.denoiser import Denoiser
     from napari_physgen.generative.process import Process
 
+_QUIETEST = 0.1
+"""Share of the noise level below which places without noise count no more."""
+
 VARIANCE = 0.25
 """Weight of the variance's likelihood beside the mean's squared error, which is about 1."""
 
@@ -76,10 +79,10 @@ def denoising_loss(
 def recorrupted_loss(
     denoiser: Denoiser,
     y: Tensor,
-    level: Tensor,
+    level: float,
+    spread: Tensor,
     alpha: Tensor,
     n: Tensor,
-    cond: Tensor | None = None,
 ) -> Terms:
     """Return the loss of a denoiser that learns from noisy images alone.
 
@@ -95,19 +98,19 @@ def recorrupted_loss(
     denoiser : Denoiser
     y : torch.Tensor
         Noisy images (batch, 1, ...).
-    level : torch.Tensor
-        Their noise level (batch,).
+    level : float
+        Their noise level, as the denoiser is told.
+    spread : torch.Tensor
+        Standard deviation of the noise of each pixel, like `y`.
     alpha : torch.Tensor
         (batch,).
     n : torch.Tensor
-        Noise like that of the images, of unit level.
-    cond : torch.Tensor, optional
+        Noise correlated like that of the images, of unit variance.
     """
-    sigma, a = per_image(level, y), per_image(alpha, y)
-    total = level * (1 + alpha**2).sqrt()
-    estimate = denoiser(y + a * sigma * n, total, cond)
-    error = estimate.mean - (y - sigma / a * n)
-    added = (sigma * (1 + 1 / a**2).sqrt()) ** 2
+    a = per_image(alpha, y)
+    estimate = denoiser(y + a * spread * n, level * (1 + alpha**2).sqrt())
+    error = estimate.mean - (y - spread / a * n)
+    added = (spread**2 + (_QUIETEST * level) ** 2) * (1 + 1 / a**2)
     assert estimate.std is not None
     variance = estimate.std**2 + added
     # The weight is that of the noise, which is most of the variance: the same for every network.

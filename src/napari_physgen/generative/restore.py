@@ -10,9 +10,15 @@ import torch
 
 from napari_physgen.backend import describe_device, resolve_device, with_memory_fallback
 from napari_physgen.backend.job import Progress, Stopped, portion, threaded
+from napari_physgen.backend.memory import keep_freed_memory
 from napari_physgen.errors import UserError
 from napari_physgen.generative import model as models
-from napari_physgen.generative._restore_checks import checked_image, checked_prior, fitted_scale
+from napari_physgen.generative._restore_checks import (
+    check_one_level,
+    checked_image,
+    checked_prior,
+    fitted_scale,
+)
 from napari_physgen.generative.anomalies import anomaly
 from napari_physgen.generative.measured import measured
 from napari_physgen.generative.results import Restoration
@@ -92,8 +98,9 @@ def restore(
                 "This task needs a prior: train one on sharp images of the kind, or load one. Only "
                 "noise can be removed without."
             )
+        check_one_level(settings)
         begin = _LEARNING
-        model = yield from portion(train(data, _from_itself(data, settings)), 0.0, begin)
+        model = yield from portion(train(data, settings_for_itself(data, settings)), 0.0, begin)
     checked_prior(model, settings, operator)
     device = resolve_device(settings.device)
     chosen = model
@@ -107,8 +114,8 @@ def restore(
     return (yield from portion(run, begin, 1.0) if begin else run)
 
 
-def _from_itself(data: NDArray[np.float32], settings: RestoreSettings) -> GenerativeSettings:
-    """Return how to learn from the noisy image alone."""
+def settings_for_itself(data: NDArray[np.float32], settings: RestoreSettings) -> GenerativeSettings:
+    """Return how `restore` learns from the noisy image alone."""
     noise = measured(list(data.reshape(-1, *data.shape[-2:])), settings)
     smallest = min(data.shape[-2:])
     return GenerativeSettings(
@@ -135,6 +142,7 @@ def _restored(
     device: torch.device,
 ) -> Job[Restoration]:
     """Restore all planes on one device."""
+    keep_freed_memory()
     if settings.task == "sim":
         from napari_physgen.generative.structured import set_up_sim
 
@@ -151,7 +159,8 @@ def _restored(
     camera = (
         noise or setups[0].camera or measured([setup.data for setup in setups], settings).camera
     )
-    scale = fitted_scale(model, settings, [setup.data for setup in setups], camera)
+    seen = [setup.data if setup.guess is None else setup.guess for setup in setups]
+    scale = fitted_scale(model, settings, seen, camera)
     network = model.denoiser(device)
 
     def work(report: Report) -> list[tuple[Problem, Solution]]:
@@ -194,7 +203,7 @@ def _solve(
     method, count = chosen_method(problem, settings)
     report(Progress(index, total, "restoring"))
     if count == 0:
-        return problem.direct()
+        return problem.direct(settings.seed)
 
     def watch(number: int, state: State) -> None:
         done = number + state.index / state.total

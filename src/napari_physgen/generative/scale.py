@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.stats import poisson
 
 from napari_physgen.errors import UserError
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
     Real = NDArray[np.float32]
 
+_AROUND = 2.0  # px
+_FAINTEST = 1e-3  # grey levels per photon: below, there is only read noise
+_PHOTONS = np.concatenate([np.linspace(0, 5, 101), np.geomspace(5.1, 1e4, 100)])
 _DARKEST, _BRIGHTEST = 0.1, 99.9
 """Percentiles that become -1 and 1."""
 
@@ -88,6 +94,20 @@ class Scale:
         variance = camera.gain / 4 + camera.read_noise**2 / (4 * float(light.mean()))
         return math.sqrt(variance) / self.unit
 
+    def spread(self, camera: Camera, grey: NDArray[np.generic]) -> Real:
+        """Return the noise of each pixel in network units, from the light around it.
+
+        Less than a photon has less noise in its square root than many: none where it is dark.
+        """
+        sigma = (0.0,) * (grey.ndim - 2) + (_AROUND, _AROUND)
+        light = gaussian_filter(np.asarray(grey, float), sigma)
+        if self.domain == "linear":
+            return np.asarray(np.sqrt(camera.variance(light)) / self.unit, np.float32)
+        photons = np.maximum(light - camera.offset, 0) / max(camera.gain, _FAINTEST)
+        table = _root_spread(camera.read_noise / max(camera.gain, _FAINTEST))
+        root = np.interp(photons, _PHOTONS, table) * math.sqrt(max(camera.gain, _FAINTEST))
+        return np.asarray(root / self.unit, np.float32)
+
     def inverse(self, mean: Real, std: Real) -> tuple[Real, Real]:
         """Return mean and standard deviation in grey levels of a posterior in network units.
 
@@ -108,3 +128,19 @@ class Scale:
         if self.domain == "linear":
             return values
         return np.asarray(np.sqrt(np.maximum(values - self.offset + gain / 4, 0)), np.float32)
+
+
+@cache
+def _root_spread(read_noise: float) -> NDArray[np.float64]:
+    """Return the standard deviation of sqrt(max(n + z + 1/4, 0)) at `_PHOTONS` on average.
+
+    n is a Poisson variable and z read noise, in photons; beyond some light it is that of the slope.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(21)
+    counts = np.arange(80)
+    values = np.sqrt(np.maximum(counts[:, None] + read_noise * nodes + 0.25, 0))
+    chance = poisson.pmf(counts[:, None], _PHOTONS[_PHOTONS < 40])
+    first, second = (((values**power) @ (weights / weights.sum())) @ chance for power in (1, 2))
+    few = np.sqrt(np.maximum(second - first**2, 0))
+    many = np.sqrt(0.25 + read_noise**2 / (4 * _PHOTONS[_PHOTONS >= 40]))
+    return np.concatenate([few, many])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,9 @@ from torch import Tensor
 
 from napari_physgen.backend import generator
 from napari_physgen.backend.job import Stopped
+from napari_physgen.generative.correlated import correlating
+from napari_physgen.generative.denoiser import Estimate
+from napari_physgen.generative.lessons import STRENGTHS
 from napari_physgen.generative.posterior import posterior
 from napari_physgen.generative.sample import integrate, start
 from napari_physgen.generative.schedule import karras
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
     Real = NDArray[np.float32]
 
+_VERSIONS = 6  # of an image with more noise
 _LOWEST = 0.01
 """Last level above 0: half a percent of the range of the images is never seen."""
 _FIRST = 5.0
@@ -75,11 +80,12 @@ class Problem:
         """Noise level of data that are images, in the model's units."""
         return self.noise_factor * self.scale.level(self.camera, self.setup.data)
 
-    def direct(self) -> Solution:
-        """Return mean and standard deviation by one evaluation.
+    def direct(self, seed: int) -> Solution:
+        """Return mean and standard deviation without sampling.
 
         The noisy image is the state at its own noise level; a prior of pairs is asked at infinite
-        noise, given the noisy partner.
+        noise, given the noisy partner; one of noisy images saw none as clean as this one, so that
+        it is asked for a few noisier versions.
         """
         with torch.inference_mode():
             if self.model.condition_scale is not None:
@@ -87,10 +93,27 @@ class Problem:
                 estimate = self.denoiser(torch.zeros_like(cond), float("inf"), cond)
             else:
                 x = self._tensor(self.scale(self.setup.data, self.camera.gain))
-                estimate = self.denoiser(x, self.level)
+                noisy = self.model.learned == "noisy"
+                estimate = self._recorrupted(x, seed) if noisy else self.denoiser(x, self.level)
         assert estimate.std is not None
         mean, std = self.scale.inverse(self._array(estimate.mean), self._array(estimate.std))
         return Solution(mean, std, np.empty((0, *mean.shape), np.float32), calibrated=True)
+
+    def _recorrupted(self, x: Tensor, seed: int) -> Estimate:
+        """Return the mean over versions of a noisy image with more noise (Pang et al. 2021)."""
+        rng = generator(seed, "cpu", "recorruption")
+        alpha = math.sqrt(math.prod(STRENGTHS))
+        correlate = correlating(self.model.noise_correlation)
+        spread = self._tensor(self.scale.spread(self.camera, self.setup.data)) * self.noise_factor
+        means, variances = [], []
+        for _ in range(_VERSIONS):
+            n = correlate(torch.randn(x.shape, generator=rng)).to(x)
+            noisier = x + alpha * spread * n
+            estimate = self.denoiser(noisier, self.level * math.sqrt(1 + alpha**2))
+            assert estimate.std is not None
+            means.append(estimate.mean)
+            variances.append(estimate.std**2)
+        return Estimate(torch.stack(means).mean(0), torch.stack(variances).mean(0).sqrt())
 
     def sampled(
         self, method: str, count: int, steps: int, seed: int, watch: Callable[[int, State], None]

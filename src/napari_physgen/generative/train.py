@@ -16,6 +16,7 @@ from napari_physgen.backend import (
     with_memory_fallback,
 )
 from napari_physgen.backend.fit import HeldOut, fit
+from napari_physgen.backend.memory import keep_freed_memory
 from napari_physgen.errors import UserError
 from napari_physgen.generative.conditions import encode_mask
 from napari_physgen.generative.correlated import correlating
@@ -98,8 +99,7 @@ def _prepare(
     if settings.poisson_dimensions is not None:
         process = process.with_noise(settings.poisson_dimensions)
     clean = as_images(images, settings.volumes, "images")
-    model, units = _untrained(clean, settings)
-    channels = [[image] for image in units]
+    model, channels = _untrained(clean, settings)
     sample: Callable[[int, torch.Generator], Tensor] = process.train_sigma
     varied = 1
     if settings.conditional == "pairs":
@@ -117,7 +117,7 @@ def _prepare(
         channels = [
             [*own, *encode_mask(part, classes)] for own, part in zip(channels, labels, strict=True)
         ]
-    conditions = len(channels[0]) - 1
+    conditions = 0 if settings.conditional == "noisy" else len(channels[0]) - 1
     model = replace(model, design=replace(model.design, conditions=conditions))
     tensors = [torch.from_numpy(np.stack(own).astype(np.float32)) for own in channels]
     learn, score = split(tensors, settings.crop)
@@ -126,7 +126,7 @@ def _prepare(
         score,
         process,
         model.sigma_data,
-        settings.contrast,
+        0.0 if settings.conditional == "noisy" else settings.contrast,
         varied,
         sample,
         model.noise_level,
@@ -139,8 +139,11 @@ def _prepare(
 
 def _untrained(
     images: list[NDArray[np.float32]], settings: GenerativeSettings
-) -> tuple[GenerativeModel, list[NDArray[np.float32]]]:
-    """Return a model that knows its scale and its noise, and the images in its units."""
+) -> tuple[GenerativeModel, list[list[NDArray[np.float32]]]]:
+    """Return a model that knows its scale and its noise, and the images in its units.
+
+    Noisy images are followed by the standard deviation of their noise.
+    """
     design = Design(
         settings.features,
         settings.levels,
@@ -155,8 +158,11 @@ def _untrained(
     gain = camera.gain if camera else 0.0
     scale = Scale.of(images, settings.domain, offset, gain)
     level = float(np.mean([scale.level(camera, image) for image in images])) if camera else 0.0
-    units = [scale(image, gain) for image in images]
-    variance = float(np.concatenate([part.ravel() for part in units]).var())
+    units = [[scale(image, gain)] for image in images]
+    variance = float(np.concatenate([part[0].ravel() for part in units]).var())
+    if camera:
+        spreads = [scale.spread(camera, image) for image in images]
+        units = [[*part, spread] for part, spread in zip(units, spreads, strict=True)]
     model = GenerativeModel(
         net=design.build(settings.seed),
         design=design,
@@ -187,6 +193,7 @@ def _learn(
     start: _Start, settings: GenerativeSettings, device: torch.device, batch: int
 ) -> Job[GenerativeModel]:
     """Fit the network on one device with batches of one size."""
+    keep_freed_memory()
     model, lesson = start.model, start.lesson
     net = model.design.build(settings.seed)
     denoiser = replace(model, net=net).denoiser(device)
