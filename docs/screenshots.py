@@ -38,10 +38,20 @@ SHORT = {
     "self_training": 10,
 }
 
+# A minute of one core in place of the default network.
+SMALL = {"features": 8, "levels": 3, "batch": 8, "crop": 48, "steps": 500}
+
 
 def main(
     folder: Path = HERE / "images",
-    tours: Sequence[str] = ("sim", "microstructure", "labour_free", "regions"),
+    tours: Sequence[str] = (
+        "sim",
+        "microstructure",
+        "labour_free",
+        "regions",
+        "restore",
+        "generate",
+    ),
 ) -> None:
     """Save the pictures of some tutorials in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,6 +60,8 @@ def main(
         "microstructure": microstructure,
         "labour_free": labour_free,
         "regions": regions,
+        "restore": restore,
+        "generate": generate,
     }
     for name in tours:
         known[name](folder)
@@ -144,6 +156,57 @@ def regions(folder: Path) -> None:
     press(panel, "Run")
     hover(viewer, "ferroelectric domains regions", (128, 96))
     picture(viewer, folder / "regions_4_lattice.png")
+    viewer.close()
+
+
+def restore(folder: Path) -> None:
+    """Save restore_1_open.png to restore_4_uncertainty.png."""
+    viewer, panel = open_panel("Restore")
+    viewer.open_sample("napari-physgen", "noisy_micrograph")
+    noisy = viewer.layers["noisy filaments"]
+    panel.chooser.choose(noisy)
+    viewer.reset_view()
+    picture(viewer, folder / "restore_1_open.png")
+
+    press(panel, "Preview")
+    picture(viewer, folder / "restore_2_preview.png")
+
+    viewer.open_sample("napari-physgen", "sharp_micrographs")
+    viewer.layers.move(viewer.layers.index(noisy), len(viewer.layers))
+    panel.prior.choose("images")
+    panel.prior.form.put(SMALL)
+    press(panel, "Learn", until=lambda: panel.bar.value() >= 0.8 * panel.bar.maximum())
+    picture(viewer, folder / "restore_3_learning.png")
+    while panel.runner.running:
+        settle(0.1)
+
+    press(panel, "Run")
+    panel.views.buttons["uncertainty"].click()
+    panel.views.unsure.setChecked(True)
+    hover(viewer, "noisy filaments", (160, 111))
+    panel.verticalScrollBar().setValue(panel.verticalScrollBar().maximum())
+    picture(viewer, folder / "restore_4_uncertainty.png")
+    viewer.close()
+
+
+def generate(folder: Path) -> None:
+    """Save generate_1_learning.png to generate_3_masks.png."""
+    viewer, panel = open_panel("Generate")
+    viewer.open_sample("napari-physgen", "unlabelled")
+    panel.prior.choose("masks")
+    panel.prior.form.put(SMALL)
+    press(panel, "Learn", until=lambda: panel.bar.value() >= 0.8 * panel.bar.maximum())
+    picture(viewer, folder / "generate_1_learning.png")
+    while panel.runner.running:
+        settle(0.1)
+
+    panel.masks.choose(viewer.layers["gamma prime truth"])
+    press(panel, "Run", until=lambda: panel.bar.value() >= 0.8 * panel.bar.maximum())
+    picture(viewer, folder / "generate_2_forming.png")
+    while panel.runner.running:
+        settle(0.1)
+    panel.fidelity.expand()
+    picture(viewer, folder / "generate_3_masks.png")
     viewer.close()
 
 

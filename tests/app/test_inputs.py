@@ -8,7 +8,7 @@ import pytest
 from napari.layers import Image
 
 from napari_physgen.app.frames import find_frames, guess_layout, read_frames
-from napari_physgen.app.inputs import axis_names, pixel_size_nm, visible_region
+from napari_physgen.app.inputs import axis_names, is_grey, pixel_size_nm, pixels, visible_region
 from napari_physgen.errors import UserError
 
 NOISE = np.random.default_rng(0).poisson(9, (15, 64, 72)).astype(np.uint16)
@@ -185,3 +185,11 @@ def test_the_visible_region_follows_the_view():
     image = layer((9, 512, 600))
     image.corner_pixels = np.array([[0, 100, 200], [8, 179, 327]])
     assert visible_region(image) == (slice(100, 180), slice(200, 328))
+
+
+def test_a_picture_painted_in_one_hue_counts_as_grey():
+    grey = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
+    yellow = Image(np.dstack([grey, grey, 0 * grey]), rgb=True, name="nuclei")
+    assert is_grey(yellow)
+    np.testing.assert_array_equal(pixels(yellow), grey)
+    assert not is_grey(Image(np.dstack([grey, grey.T, grey]), rgb=True, name="photo"))

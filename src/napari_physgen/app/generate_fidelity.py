@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_physgen.app.choosers import LayerChooser
 from napari_physgen.app.fidelity_section import FidelitySection
+from napari_physgen.app.inputs import is_grey
 from napari_physgen.app.prior_source import parts
 from napari_physgen.app.results import is_result
 from napari_physgen.backend.job import Progress
@@ -69,4 +70,4 @@ def _compared(layer: Layer, made: NDArray[np.float32]) -> Job[Fidelity]:
 def _real(layer: Layer) -> bool:
     from napari.layers import Image
 
-    return isinstance(layer, Image) and not layer.rgb and not is_result(layer)
+    return isinstance(layer, Image) and is_grey(layer) and not is_result(layer)

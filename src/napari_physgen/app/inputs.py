@@ -33,6 +33,7 @@ LONG = {
     "channels": "channel",
 }
 LEAST = 64
+LOOKS = 128  # pixels along each axis that tell grey pictures from colours
 Region = tuple[slice, slice]
 WHOLE: Region = (slice(None), slice(None))
 
@@ -75,22 +76,42 @@ def pixel_size_nm(layer: Layer) -> float | None:
 def pixels(layer: Layer) -> Any:
     """Return the layer's array at full resolution, still lazy.
 
+    A picture of one hue, as microscope software paints grey images, counts as grey.
+
     Raises
     ------
     UserError
         If the layer holds colours or yes/no values instead of intensities.
     """
-    if getattr(layer, "rgb", False):
+    if not is_grey(layer):
         raise UserError(
             f"'{layer.name}' is a colour (RGB) picture: choose the grey-scale camera data, "
             "or split the layer with Layers > Split RGB."
         )
-    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    data = _whole(layer)
     if np.dtype(data.dtype) == bool:
         raise UserError(
             f"'{layer.name}' holds only yes and no (boolean): choose the camera data instead."
         )
-    return data
+    return data[..., _hue(data)] if getattr(layer, "rgb", False) else data
+
+
+def is_grey(layer: Layer) -> bool:
+    """Whether a layer has no colours, or one hue only."""
+    return not getattr(layer, "rgb", False) or _hue(_whole(layer)) is not None
+
+
+def _hue(data: Any) -> int | None:
+    """Return the first channel with light if all others are equal to it or dark, else None."""
+    places = tuple(slice(None, None, max(n // LOOKS, 1)) for n in data.shape[:-1])
+    channels = np.moveaxis(np.asarray(data[places]), -1, 0)[:3]
+    lit = [i for i, channel in enumerate(channels) if channel.any()]
+    same = lit and all((channels[i] == channels[lit[0]]).all() for i in lit)
+    return lit[0] if same else None
+
+
+def _whole(layer: Layer) -> Any:
+    return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
 
 
 def shown_position(layer: Layer, shape: Sequence[int], point: Sequence[float] | None) -> list[int]:

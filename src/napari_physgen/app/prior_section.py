@@ -13,6 +13,7 @@ from napari_physgen.app.choosers import LayerChooser
 from napari_physgen.app.current_model import CurrentModel
 from napari_physgen.app.form import SettingsForm
 from napari_physgen.app.image_list import ImageList
+from napari_physgen.app.inputs import is_grey
 from napari_physgen.app.model_bar import MODEL
 from napari_physgen.app.preferences import output_folder
 from napari_physgen.app.prior_source import (
@@ -275,7 +276,7 @@ class PriorSection(QWidget):
 def _picture(layer: Layer) -> bool:
     from napari.layers import Image
 
-    return isinstance(layer, Image) and not layer.rgb and not layer.name.endswith(" (live)")
+    return isinstance(layer, Image) and is_grey(layer) and not layer.name.endswith(" (live)")
 
 
 def _mask(layer: Layer) -> bool:

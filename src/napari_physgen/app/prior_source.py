@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_physgen.app.inputs import pixel_size_nm, pixels
-from napari_physgen.app.labour_free_images import planes
 from napari_physgen.backend.job import Progress
 from napari_physgen.errors import UserError
 
@@ -119,14 +118,17 @@ class Lessons:
 
 def parts(layer: Layer, volumes: bool) -> list[NDArray[Any]]:
     """Return the planes of a layer, evenly spaced ones of a long stack, or its volumes."""
+    data = pixels(layer)
     if not volumes:
-        return [picture.read() for picture in planes(layer, MOST)]
-    data = np.asarray(pixels(layer))
+        indices = list(np.ndindex(*data.shape[:-2]))
+        count = min(len(indices), MOST)
+        chosen = np.linspace(0, len(indices) - 1, count).round().astype(int)
+        return [np.asarray(data[indices[i]]) for i in chosen]
     if data.ndim < 3:
         raise UserError(
             f"'{layer.name}' is a single plane: untick Volumes under Training, or choose stacks."
         )
-    return list(data.reshape(-1, *data.shape[-3:]))
+    return list(np.asarray(data).reshape(-1, *data.shape[-3:]))
 
 
 def as_classes(masks: Sequence[NDArray[Any]], classes: int = CLASSES) -> list[NDArray[Any]]:
