@@ -169,7 +169,8 @@ def measured(
         seconds = (_processor() - began) / len(test)
         yield f"{name}: {psnr:.2f} dB, {seconds:.1f} s, {dict(best.parameters)}"
     correlated = any(one.noise.correlation[1] for one in test)
-    for along_x in (0, 1) if correlated else (0,):
+    ways = (0, 1) if correlated else (0,)
+    for along_x in ways if n2v_seconds > 0 else ():
         found = noise2void([one.noisy for one in test], n2v_seconds, along_x=along_x)
         psnr = np.mean([score(image, one) for image, one in zip(found, test, strict=True)])
         name = "Noise2Void along x" if along_x else "Noise2Void"
@@ -180,7 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--bm3d", type=Path)
-    parser.add_argument("--n2v", type=float, default=120.0)
+    parser.add_argument("--n2v", type=float, default=120.0, help="seconds of training, 0: without")
     parser.add_argument("--only", nargs="*", default=(), help="words of the names of sets")
     chosen = parser.parse_args()
     if not chosen.table:
