@@ -149,3 +149,38 @@ def panel(viewer, add_raw, qtbot, fake_sim, monkeypatch):
     widget.form.put({"iterations": 20, "na": 1.2})
     yield widget
     widget.abandon()
+
+
+@pytest.fixture
+def errors(monkeypatch):
+    """The sentences shown; one that begins with "traceback" is a bug."""
+    told: list[str] = []
+    monkeypatch.setattr("napari.utils.notifications.show_error", told.append)
+    monkeypatch.setattr(
+        "napari.utils.notifications.notification_manager.receive_error",
+        lambda kind, error, trace: told.append(f"traceback: {error!r}"),
+    )
+    return told
+
+
+@pytest.fixture
+def opened(viewer, qtbot, errors):
+    """Open a panel; `panel.press(text)` clicks and waits, `panel.errors` are the sentences."""
+    panels = []
+
+    def press(panel, text):
+        next(button for button in panel.buttons if button.text() == text).click()
+        panel.wait()
+
+    def open_it(kind):
+        panel = kind(viewer)
+        panel.errors = errors
+        panel.press = partial(press, panel)
+        panel.wait = lambda: qtbot.waitUntil(lambda: not panel.runner.running, timeout=60000)
+        qtbot.addWidget(panel)
+        panels.append(panel)
+        return panel
+
+    yield open_it
+    for panel in panels:
+        panel.abandon()

@@ -15,37 +15,22 @@ PLACE = {"scale": (1, 0.08, 0.08), "units": ("pixel", "um", "um")}
 
 
 @pytest.fixture
-def generate(viewer, qtbot, monkeypatch):
+def generate(viewer, opened):
     """The panel on a stack of images with numbered particles as their masks."""
-    errors: list[str] = []
-    monkeypatch.setattr("napari.utils.notifications.show_error", errors.append)
-    monkeypatch.setattr(
-        "napari.utils.notifications.notification_manager.receive_error",
-        lambda kind, error, trace: errors.append(f"traceback: {error!r}"),
-    )
     images = blobs(3)
     masks = np.where(images > 200, 1 + np.arange(64) // 4, 0)
     viewer.add_image(images, name="alloy", **PLACE)
     viewer.add_labels(masks.astype(np.uint8), name="particles", **PLACE)
-    panel = Generate(viewer)
-    panel.errors = errors
-    qtbot.addWidget(panel)
+    panel = opened(Generate)
     panel.form.put({"count": 2, "size": 32, "steps": 3})
     panel.prior.form.put(TINY)
-    panel.wait = lambda: qtbot.waitUntil(lambda: not panel.runner.running, timeout=60000)
-    yield panel
-    panel.abandon()
-
-
-def press(panel, text):
-    next(button for button in panel.buttons if button.text() == text).click()
-    panel.wait()
+    return panel
 
 
 @pytest.fixture
 def taught(generate):
     """The panel with a prior of the images."""
-    press(generate, "Learn")
+    generate.press("Learn")
     assert generate.errors == []
     return generate
 
@@ -54,13 +39,13 @@ def taught(generate):
 def following(generate):
     """The panel with a prior of the images and their masks."""
     generate.prior.choose("masks")
-    press(generate, "Learn")
+    generate.press("Learn")
     assert generate.errors == []
     return generate
 
 
 def test_new_images_come_as_a_stack_with_the_pixels_of_the_prior(taught, viewer):
-    press(taught, "Run")
+    taught.press("Run")
     assert taught.errors == []
     new = viewer.layers["alloy generated"]
     assert new.data.shape == (2, 32, 32)
@@ -70,8 +55,8 @@ def test_new_images_come_as_a_stack_with_the_pixels_of_the_prior(taught, viewer)
 
 
 def test_a_seed_repeats_its_images(taught, viewer):
-    press(taught, "Run")
-    press(taught, "Run")
+    taught.press("Run")
+    taught.press("Run")
     first, second = (layer for layer in viewer.layers if layer.name.startswith("alloy generated"))
     np.testing.assert_array_equal(first.data, second.data)
     assert [first.visible, second.visible].count(True) == 1
@@ -85,7 +70,7 @@ def test_numbered_particles_are_one_class(following):
 def test_images_follow_masks_in_number_and_size(following, viewer):
     following.masks.choose(viewer.layers["particles"])
     assert "as the masks" in following.form._labels["size"].text()
-    press(following, "Run")
+    following.press("Run")
     assert following.errors == []
     assert viewer.layers["alloy generated"].data.shape == (3, 64, 64)
     assert set(np.unique(viewer.layers["alloy masks"].data)) == {0, 1}
@@ -94,13 +79,13 @@ def test_images_follow_masks_in_number_and_size(following, viewer):
 def test_a_prior_without_masks_says_so(taught, viewer):
     taught.masks.choose(viewer.layers["particles"])
     before = [layer.name for layer in viewer.layers]
-    press(taught, "Run")
+    taught.press("Run")
     assert "knows no masks" in taught.errors.pop()
     assert [layer.name for layer in viewer.layers] == before
 
 
 def test_run_without_a_prior_says_what_to_do(generate):
-    press(generate, "Run")
+    generate.press("Run")
     assert "press Learn" in generate.errors.pop()
 
 
@@ -108,14 +93,14 @@ def test_masks_of_another_size_get_a_sentence(generate, viewer):
     viewer.add_labels(np.ones((3, 16, 16), int), name="small", **PLACE)
     generate.prior.choose("masks")
     generate.prior.masks.choose(viewer.layers["small"])
-    press(generate, "Learn")
+    generate.press("Learn")
     assert "same size" in generate.errors.pop()
 
 
 def test_images_of_different_pixel_sizes_get_a_sentence(generate, viewer):
     place = {"scale": (1, 0.2, 0.2), "units": PLACE["units"]}
     viewer.add_image(blobs(2), name="other", **place)
-    press(generate, "Learn")
+    generate.press("Learn")
     assert "80 to 200 nm" in generate.errors.pop()
 
 
@@ -134,7 +119,7 @@ def test_stop_keeps_the_images_that_are_finished(taught, viewer, qtbot, monkeypa
 def test_a_data_set_is_a_folder_of_images_and_masks(following, viewer, tmp_path):
     assert not following.folder.button.isEnabled()
     following.masks.choose(viewer.layers["particles"])
-    press(following, "Run")
+    following.press("Run")
     assert following.folder.button.isEnabled()
     following.folder.save(tmp_path / "set")
     following.wait()
@@ -148,15 +133,15 @@ def test_a_data_set_is_a_folder_of_images_and_masks(following, viewer, tmp_path)
 
 def test_new_images_are_compared_with_real_ones(taught, viewer):
     taught.form.put({"count": 3, "size": 96, "steps": 2})
-    press(taught, "Run")
-    press(taught, "Compare")
+    taught.press("Run")
+    taught.press("Compare")
     assert taught.errors == []
     assert taught.fidelity.report is not None
     assert taught.fidelity.save_button.isEnabled()
 
 
 def test_comparing_before_there_are_images_says_so(generate):
-    press(generate, "Compare")
+    generate.press("Compare")
     assert "press Run first" in generate.errors.pop()
 
 
@@ -171,5 +156,5 @@ def test_a_prior_of_pairs_or_noise_makes_no_images(generate, tmp_path):
     generate.prior.choose("file")
     generate.prior.load(path)
     generate.wait()
-    press(generate, "Run")
+    generate.press("Run")
     assert "only removes noise" in generate.errors.pop()

@@ -38,32 +38,16 @@ def small(monkeypatch):
 
 
 @pytest.fixture
-def restore(viewer, qtbot, monkeypatch):
+def restore(viewer, opened):
     """The panel on a noisy image with sharp ones beside it."""
-    errors: list[str] = []
-    monkeypatch.setattr("napari.utils.notifications.show_error", errors.append)
-    monkeypatch.setattr(
-        "napari.utils.notifications.notification_manager.receive_error",
-        lambda kind, error, trace: errors.append(f"traceback: {error!r}"),
-    )
     images = blobs(4)
-
     viewer.add_image(images[1:], name="sharp", scale=(1, 0.08, 0.08), units=("pixel", "um", "um"))
     viewer.add_image(noisy(images[0]), name="cell", **PLACE)
-    panel = Restore(viewer)
-    panel.errors = errors
-    qtbot.addWidget(panel)
+    panel = opened(Restore)
     panel.chooser.choose(viewer.layers["cell"])
     panel.form.put({"learning_steps": 20})
     panel.prior.form.put(TINY)
-    panel.wait = lambda: qtbot.waitUntil(lambda: not panel.runner.running, timeout=60000)
-    yield panel
-    panel.abandon()
-
-
-def press(panel, text):
-    next(button for button in panel.buttons if button.text() == text).click()
-    panel.wait()
+    return panel
 
 
 @pytest.fixture
@@ -71,13 +55,13 @@ def taught(restore):
     """The panel with a prior learned from the sharp images, for every task."""
     restore.prior.choose("images")
     restore.prior.form.put({"domain": "linear"})
-    press(restore, "Learn")
+    restore.press("Learn")
     assert restore.errors == []
     return restore
 
 
 def test_one_click_gives_a_newcomer_image_and_uncertainty(restore, viewer):
-    press(restore, "Run")
+    restore.press("Run")
     assert restore.errors == []
     mean, std = viewer.layers["cell restored"], viewer.layers["cell uncertainty"]
     assert mean.data.shape == std.data.shape == (64, 64)
@@ -91,7 +75,7 @@ def test_one_click_gives_a_newcomer_image_and_uncertainty(restore, viewer):
 
 
 def test_the_buttons_show_one_layer_each(restore, viewer):
-    press(restore, "Run")
+    restore.press("Run")
     restore.views.buttons["uncertainty"].click()
     assert viewer.layers["cell uncertainty"].visible
     assert not viewer.layers["cell restored"].visible
@@ -105,7 +89,7 @@ def test_the_buttons_show_one_layer_each(restore, viewer):
 
 
 def test_value_and_uncertainty_are_told_under_the_cursor(restore, viewer):
-    press(restore, "Run")
+    restore.press("Run")
     viewer.cursor.position = viewer.layers["cell"].data_to_world((10, 20))
     restore.views._read()
     value = viewer.layers["cell restored"].data[10, 20]
@@ -113,10 +97,10 @@ def test_value_and_uncertainty_are_told_under_the_cursor(restore, viewer):
 
 
 def test_a_prior_of_the_image_is_learned_once(restore, viewer):
-    press(restore, "Run")
+    restore.press("Run")
     learned = restore.prior.current.model
     first = viewer.layers["cell restored"].data.copy()
-    press(restore, "Run")
+    restore.press("Run")
     assert restore.prior.current.model is learned
     np.testing.assert_array_equal(viewer.layers["cell restored"].data, first)
     assert sum(layer.name.startswith("cell restored") for layer in viewer.layers) == 1
@@ -128,25 +112,25 @@ def test_the_same_seed_gives_the_same_pixels_also_from_the_recipe(restore, viewe
     from napari_physgen.backend import run
     from napari_physgen.recipe import start
 
-    press(restore, "Run")
+    restore.press("Run")
     recipe = Recipe.load(restore.results.save_recipe(tmp_path / "cell.yaml"))
     again = run(start("restore", recipe.parse(), {"image": viewer.layers["cell"].data}))
     np.testing.assert_allclose(again.result.mean, viewer.layers["cell restored"].data, rtol=1e-4)
 
 
 def test_measure_says_the_noise_in_words_and_fills_the_advanced_fields(restore):
-    press(restore, "Measure")
+    restore.press("Measure")
     assert "grey levels per photon" in restore.noise.text()
     restore.form._editors["camera_gain"].auto.setChecked(False)
     assert restore.form.values()["camera_gain"] == pytest.approx(2, rel=0.5)
 
 
 def test_preview_restores_what_is_on_view_and_keeps_no_prior(restore, viewer):
-    press(restore, "Preview")
+    restore.press("Preview")
     assert restore.errors == []
     assert {"cell restored preview", "cell uncertainty preview"} <= {x.name for x in viewer.layers}
     assert not restore.prior.current.there
-    press(restore, "Run")
+    restore.press("Run")
     assert not any(layer.name.endswith("preview") for layer in viewer.layers)
 
 
@@ -173,7 +157,7 @@ def test_a_prior_of_sharp_images_is_said_saved_and_read_again(taught, viewer, tm
     taught.prior.choose("file")
     taught.prior.load(tmp_path / "blobs.safetensors")
     taught.wait()
-    press(taught, "Run")
+    taught.press("Run")
     assert taught.errors == []
     settings = viewer.layers["cell restored"].metadata[KEY]["settings"]
     assert settings["model"] == str(tmp_path / "blobs.safetensors")
@@ -190,8 +174,8 @@ def test_pairs_teach_from_two_layers(restore, viewer):
     restore.prior.choose("pairs")
     restore.prior.sharp.choose(sharp)
     restore.prior.noisy.choose(viewer.layers["partners"])
-    press(restore, "Learn")
-    press(restore, "Run")
+    restore.press("Learn")
+    restore.press("Run")
     assert restore.errors == []
     assert "pairs" in restore.prior.words.text()
     assert "cell uncertainty" in viewer.layers
@@ -199,23 +183,23 @@ def test_pairs_teach_from_two_layers(restore, viewer):
 
 def test_samples_come_on_demand(taught, viewer):
     taught.form.put({"steps": 3})
-    press(taught, "8 samples")
+    taught.press("8 samples")
     assert taught.errors == []
     assert viewer.layers["cell samples"].data.shape == (8, 64, 64)
     assert viewer.layers["cell samples"].visible
-    press(taught, "Run")
+    taught.press("Run")
     assert "cell samples" not in viewer.layers
 
 
 def test_samples_are_not_offered_for_what_learned_from_noise_alone(restore):
     assert not restore.samples_button.isEnabled()
-    press(restore, "Run")
+    restore.press("Run")
     assert not restore.samples_button.isEnabled()
 
 
 def test_the_spread_of_a_method_that_is_not_calibrated_is_not_called_uncertainty(taught, viewer):
     taught.form.put({"method": "diffpir", "steps": 3})
-    press(taught, "Run")
+    taught.press("Run")
     assert taught.errors == []
     assert "cell sample spread" in viewer.layers
     assert "cell uncertainty" not in viewer.layers
@@ -238,7 +222,7 @@ def test_a_task_shows_its_own_fields_and_priors(restore):
 
 def test_finer_pixels_lie_on_the_image(taught, viewer):
     taught.form.put({"task": "super-resolve", "steps": 2, "pixel_size_nm": None})
-    press(taught, "Preview")
+    taught.press("Preview")
     assert taught.errors == []
     fine = viewer.layers["cell restored preview"]
     np.testing.assert_allclose(fine.scale, (0.04, 0.04))
@@ -248,10 +232,10 @@ def test_gaps_are_filled_where_labels_are_painted(taught, viewer):
     gaps = np.zeros((64, 64), int)
     gaps[20:30, 20:40] = 1
     taught.form.put({"task": "inpaint", "steps": 2})
-    press(taught, "Preview")
+    taught.press("Preview")
     assert "labels layer" in taught.errors.pop()
     viewer.add_labels(gaps, name="gaps", **PLACE)
-    press(taught, "Preview")
+    taught.press("Preview")
     assert taught.errors == []
     assert "cell restored preview" in viewer.layers
 
@@ -266,25 +250,25 @@ def test_a_stack_is_restored_plane_by_plane_or_the_one_on_view(taught, viewer):
         axis_labels=("time", "y", "x"),
     )
     taught.chooser.choose(layer)
-    press(taught, "Run")
+    taught.press("Run")
     assert taught.errors == []
     restored = viewer.layers["movie restored"]
     assert restored.data.shape == stack.shape
     np.testing.assert_allclose(restored.scale, layer.scale)
     taught.planes.setCurrentIndex(1)
-    press(taught, "Run")
+    taught.press("Run")
     assert viewer.layers["movie restored"].data.shape == stack.shape[1:]
 
 
 def test_unusual_places_are_shown_on_demand(taught, viewer):
     taught.form.put({"anomalies": True})
-    press(taught, "Run")
+    taught.press("Run")
     assert taught.errors == []
     assert "cell unusual" in viewer.layers
 
 
 def test_the_result_is_exported_with_its_record(taught, tmp_path):
-    press(taught, "Run")
+    taught.press("Run")
     path = taught.results.export(tmp_path / "cell.ome.tif")
     assert read_record(path).tool == "restore"
 
@@ -302,7 +286,7 @@ def test_bad_images_get_a_sentence_and_no_layer_is_lost(taught, viewer, change, 
     data = change(viewer.layers["cell"].data)
     taught.chooser.choose(viewer.add_image(data.astype(np.float32), name="bad", **PLACE))
     before = [layer.name for layer in viewer.layers]
-    press(taught, "Run")
+    taught.press("Run")
     assert len(taught.errors) == 1
     assert "traceback" not in taught.errors[0]
     assert re.search(words, taught.errors[0])
@@ -311,28 +295,25 @@ def test_bad_images_get_a_sentence_and_no_layer_is_lost(taught, viewer, change, 
 
 def test_a_prior_of_another_pixel_size_is_refused_with_a_sentence(taught, viewer):
     taught.form.put({"pixel_size_nm": 200.0})
-    press(taught, "Run")
+    taught.press("Run")
     assert "80 nm" in taught.errors.pop()
 
 
 def test_run_without_a_prior_says_what_to_do(restore):
     restore.prior.choose("images")
-    press(restore, "Run")
+    restore.press("Run")
     assert "press Learn" in restore.errors.pop()
 
 
-def test_no_image_says_what_to_open(viewer, qtbot, monkeypatch):
-    errors: list[str] = []
-    monkeypatch.setattr("napari.utils.notifications.show_error", errors.append)
-    panel = Restore(viewer)
-    qtbot.addWidget(panel)
-    next(button for button in panel.buttons if button.text() == "Run").click()
-    assert "There is no image" in errors.pop()
+def test_no_image_says_what_to_open(opened):
+    panel = opened(Restore)
+    panel.press("Run")
+    assert "There is no image" in panel.errors.pop()
 
 
 def test_settings_come_back_from_a_result(taught, viewer):
     taught.form.put({"noise_factor": 1.5})
-    press(taught, "Run")
+    taught.press("Run")
     taught.form.put({"noise_factor": 1.0})
     taught.results.load_from_layer(viewer.layers["cell restored"])
     assert taught.form.values()["noise_factor"] == 1.5

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from napari_physgen.generative.results import Generated
     from napari_physgen.provenance import Record
 
-IMAGES, MASKS = "images", "masks"
-
 
 class FolderSection(Section):
     """The button that asks where to."""
@@ -42,12 +40,13 @@ class FolderSection(Section):
     def save(self, folder: Path) -> None:
         """Save the last images; raises UserError without any."""
         made, record = self._made()
-        count = len(made.images)
-        self.panel.do(
-            "saving the images",
-            lambda: write(made, record, folder),
-            f"Saved {count} images in {folder}.",
-        )
+
+        def work() -> None:
+            from napari_physgen.generative.folder import write_folder
+
+            write_folder(made, record, folder)
+
+        self.panel.do("saving the images", work, f"Saved {len(made.images)} images in {folder}.")
 
     def _made(self) -> tuple[Generated, Record]:
         made, kept = self.panel.made, self.panel.results.kept
@@ -58,28 +57,3 @@ class FolderSection(Section):
     def lock(self, running: bool) -> None:
         """Leave the button open when there is something to save."""
         self.button.setEnabled(not running and self.panel.made is not None)
-
-
-def write(made: Generated, record: Record, folder: Path) -> None:
-    """Write images/0001.ome.tif ... and masks/0001.ome.tif ...
-
-    Raises
-    ------
-    UserError
-        If that cannot be done.
-    """
-    from napari_physgen.io import Image, write_ome_tiff
-    from napari_physgen.outputs import Output
-
-    axes = ("z", "y", "x")[-(made.images.ndim - 1) :]
-    for name, kind, stack in ((IMAGES, "image", made.images), (MASKS, "labels", made.masks)):
-        if stack is None:
-            continue
-        try:
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{folder / name} cannot be made: {error.strerror}.") from error
-        for number, data in enumerate(stack, 1):
-            output = Output(name, data, "labels" if kind == "labels" else "image", axes=axes)
-            image = Image.of(output, made.pixel_size_nm, record)
-            write_ome_tiff(folder / name / f"{number:04d}.ome.tif", [image])
