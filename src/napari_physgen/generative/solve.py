@@ -121,7 +121,10 @@ class Problem:
         """Return mean and spread of samples.
 
         The spread is that of the true image around the mean of so few samples: their variance
-        times 1 + 1 / count.
+        times 1 + 1 / count. Where the setup says that sampling has a last level, mean and variance
+        are those of x0 given x there, by the laws of total expectation and total variance,
+
+            mean = E[D_y(x)],    variance = E[v(x)] (prior's own, an upper bound) + Var[D_y(x)].
 
         Parameters
         ----------
@@ -148,7 +151,16 @@ class Problem:
             if rule is None:
                 first = min(first, _FIRST * self.model.sigma_data)
         sigmas = karras(steps, max(process.sigma_min, _LOWEST), first)
+        last = self._last(sigmas) if rule is None else 0
         samples: list[Real] = []
+        told: list[Estimate] = []
+
+        def note(number: int, state: State) -> None:
+            if state.index == last:
+                x, sigma = state.x, state.sigma
+                told.append(Estimate(denoiser(x, sigma).mean, self.denoiser(x, sigma).std))
+            watch(number, state)
+
         for index in range(count):
             rng = generator(seed, self.device, "samples", index)
             noise = start(process.noise, shape, 1.0, rng)
@@ -166,7 +178,7 @@ class Problem:
                         cond=cond,
                         generator=rng,
                         rule=rule,
-                        callback=partial(watch, index),
+                        callback=partial(note, index),
                     )
             except Stopped:
                 if not samples:
@@ -174,13 +186,33 @@ class Problem:
                 break
             samples.append(self.picture(final))
         stack, count = np.stack(samples), len(samples)
-        spread = stack.std(0, ddof=1) if count > 1 else np.zeros_like(stack[0])
-        std = spread * np.float32(np.sqrt(1 + 1 / count))
-        return Solution(stack.mean(0), std, stack, calibrated and count > 1)
+        means, within = stack, np.zeros_like(stack[0])
+        if last > 0:
+            means = np.stack([self.picture(estimate.mean) for estimate in told[:count]])
+            within = np.mean([self._variance_of(estimate) for estimate in told[:count]], 0)
+        between = means.var(0, ddof=1) if count > 1 else np.zeros_like(within)
+        std = np.sqrt(within + between * np.float32(1 + 1 / count))
+        return Solution(means.mean(0), std, stack, calibrated and count > 1)
+
+    def _last(self, sigmas: Tensor) -> int:
+        """Return the step that ends nearest to the setup's last level, 0 for none."""
+        if self.setup.last == 0:
+            return 0
+        wanted = self.setup.last * self.model.sigma_data
+        return int((sigmas[1:-1] / wanted).log().abs().argmin()) + 1
+
+    def _variance_of(self, estimate: Estimate) -> Real:
+        """Return the variance of an estimate (y, x) in grey levels squared."""
+        assert estimate.std is not None
+        array, std = self._array(estimate.mean), self._array(estimate.std)
+        return self._within(self.scale.inverse(array, std)[1]) ** 2
 
     def picture(self, x: Tensor) -> Real:
         """Return an image of the prior in grey levels, within the field of the data."""
-        array = self.scale.grey(self._array(x))
+        return self._within(self.scale.grey(self._array(x)))
+
+    def _within(self, array: Real) -> Real:
+        """Return the part of an image of the prior that lies in the field of the data."""
         field = [self.setup.zoom * n for n in self.setup.data.shape[-2:]]
         rows, columns = (
             slice((n - wanted) // 2, (n - wanted) // 2 + wanted)

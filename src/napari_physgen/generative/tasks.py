@@ -41,6 +41,9 @@ class Setup:
         Whether the data are the image itself, with noise.
     guess : numpy.ndarray or None
         A first image, grey levels, where the data do not show how bright it is.
+    last : float
+        Noise level, in standard deviations of the prior's images, from where mean and uncertainty
+        are the denoiser's own; 0: they are those of finished samples.
     """
 
     operator: Operator
@@ -49,6 +52,7 @@ class Setup:
     camera: Camera | None = None
     trivial: bool = False
     guess: NDArray[np.float32] | None = None
+    last: float = 0.0
 
 
 def set_up(
