@@ -38,8 +38,8 @@ SHORT = {
     "self_training": 10,
 }
 
-# A minute of one core in place of the default network.
-SMALL = {"features": 8, "levels": 3, "batch": 8, "crop": 48, "steps": 500}
+# Half a minute of one core in place of the default network.
+SMALL = {"features": 8, "levels": 3, "batch": 8, "crop": 48, "steps": 250}
 
 
 def main(

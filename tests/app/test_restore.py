@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,6 +162,19 @@ def test_a_prior_of_sharp_images_is_said_saved_and_read_again(taught, viewer, tm
     assert taught.errors == []
     settings = viewer.layers["cell restored"].metadata[KEY]["settings"]
     assert settings["model"] == str(tmp_path / "blobs.safetensors")
+
+
+def test_shipped_priors_are_listed_and_fitted_to_the_grey_levels(opened, viewer, monkeypatch):
+    path = Path("/models/fine_fibres.safetensors")
+    monkeypatch.setattr("napari_physgen.app.prior_section.shipped", lambda: [path])
+    panel = opened(Restore)
+    words = [panel.prior.choice.itemText(i) for i in range(panel.prior.choice.count())]
+    assert words[-1] == "fine fibres"
+    panel.prior.choice.setCurrentIndex(len(words) - 1)
+    assert panel.form.values()["brightness"] == "fit"
+    assert panel.prior.file == str(path)
+    panel.prior.choose("images")
+    assert panel.form.values()["brightness"] == "as learned"
 
 
 def test_pairs_teach_from_two_layers(restore, viewer):

@@ -80,6 +80,11 @@ class PriorSection(QWidget):
         """What is chosen."""
         return self._offered[self.choice.currentIndex()]
 
+    @property
+    def shipped(self) -> bool:
+        """Whether a prior that comes with the package is chosen."""
+        return self.kind in self._files
+
     def choose(self, kind: str) -> None:
         """Choose a way."""
         if kind in self._offered:

@@ -52,9 +52,9 @@ def read_prior(path: Path) -> GenerativeModel:
 
 def words(model: GenerativeModel) -> str:
     """Say what a prior knows."""
-    low, high = model.scale.grey(np.array([-1, 1], np.float32))
+    low, high = np.round(model.scale.grey(np.array([-1, 1], np.float32)), 4)
     steps = model.metrics.get("steps", model.settings.get("steps"))
-    parts = [f"grey levels {low:.3g} to {high:.3g}"]
+    parts = [f"grey levels {low:.4g} to {high:.4g}"]
     if model.pixel_size_nm is not None:
         parts.append(f"pixels of {model.pixel_size_nm:.4g} nm")
     if model.classes:

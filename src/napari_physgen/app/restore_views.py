@@ -23,7 +23,7 @@ MEASURED, RESTORED, UNSURE = "measured", "restored", "not sure"
 SPREADS = ("uncertainty", "sample spread")
 TIPS = {
     MEASURED: "The image as it was recorded.",
-    RESTORED: "The most likely value of every pixel.",
+    RESTORED: "The average of all images that explain the data.",
     "uncertainty": "How far each pixel may be off: one standard deviation, in grey levels.",
     "sample spread": "How much the samples differ. This method is not calibrated: it is no "
     "uncertainty.",

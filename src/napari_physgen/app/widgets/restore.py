@@ -127,6 +127,7 @@ class Restore(PriorPanel):
             {"Measure": (self.measure, "Find gain, offset and read noise from the image itself.")},
         )
         self.add_prior(layout)
+        self.prior.choice.currentIndexChanged.connect(lambda _: self._follow_prior())
         self.prior.changed.connect(self._open_samples)
         self.samples_button = self.starter(
             f"{SAMPLES} samples",
@@ -206,6 +207,7 @@ class Restore(PriorPanel):
         self.form.put({**values, "samples": None})
         self._follow_task()
         self.prior.take(str(values.get("model", "")))
+        self.form.put({name: values[name] for name in ("brightness",) if name in values})
 
     def _follow_task(self) -> None:
         """Offer the priors that the task can use."""
@@ -215,6 +217,10 @@ class Restore(PriorPanel):
         self.prior.offer(alone)
         domain = "square root" if task == "denoise" else "linear"
         self.prior.form.put({"domain": domain})
+
+    def _follow_prior(self) -> None:
+        """Fit grey levels to priors that come with the package: they learned simulations."""
+        self.form.put({"brightness": "fit" if self.prior.shipped else "as learned"})
 
     def _describe(self) -> None:
         """Say what the image is, what its noise is and whether the prior is its own."""
