@@ -28,7 +28,7 @@ from napari_physgen.generative.train import train
 from napari_physgen.metrics.image import psnr
 
 CACHE = Path(tempfile.gettempdir()) / "physgen_noise_level.npz"
-LEARNED, TESTED = 18, 6
+LEARNED, TESTED = 12, 6
 SIDE = 256
 LEVELS = 0.1, 0.2
 TOLD = 0.5, 1.0, 2.0
