@@ -52,7 +52,7 @@ def read_prior(path: Path) -> GenerativeModel:
 
 def words(model: GenerativeModel) -> str:
     """Say what a prior knows."""
-    low, high = np.round(model.scale.grey(np.array([-1, 1], np.float32)), 4)
+    low, high = np.round(model.scale.grey(np.array([-1, 1], np.float32)), 4) + 0.0
     steps = model.metrics.get("steps", model.settings.get("steps"))
     parts = [f"grey levels {low:.4g} to {high:.4g}"]
     if model.pixel_size_nm is not None:

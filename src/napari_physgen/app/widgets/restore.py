@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_physgen.provenance import Record
 
 PREVIEW = " preview"
-CROP, SAMPLED_CROP = 256, 128  # px of a preview: by one evaluation, by samples
+CROP, SAMPLED_CROP = 256, 96  # px of a preview: by one evaluation, by samples
 QUICK_STEPS, QUICK_SAMPLES, SAMPLES = 8, 2, 8
 # What belongs to one image and must not be taken over to the next session.
 OF_THE_IMAGE: dict[str, Any] = {
