@@ -20,7 +20,8 @@ from napari_physgen.generative.scale import Scale
 from napari_physgen.generative.solve import Problem
 from napari_physgen.generative.structured import set_up_sim, sim_setup, structured_light
 from napari_physgen.generative.tasks import Setup
-from napari_physgen.physics.operator import LinearMap
+from napari_physgen.physics.noise import Camera
+from napari_physgen.physics.operator import Identity, LinearMap
 
 torch.set_num_threads(1)
 
@@ -155,6 +156,23 @@ def test_restore_gives_mean_and_spread_on_the_fine_grid(
     assert np.isfinite(result.mean).all()
     assert (result.std > 0).all()
     assert {output.data.shape[-2:] for output in result.outputs()} >= {(2 * SIZE, 2 * SIZE)}
+
+
+def test_the_last_level_gives_the_posterior_mean_and_no_less_than_its_spread() -> None:
+    """Independent pixels of variance 1/4 and noise as strong: mean y / 2, variance 1/8.
+
+    At the last level, as strong again, the prior alone leaves 1/8 and the means differ by 1/24.
+    """
+    prior = GaussianPrior(torch.zeros(64), torch.eye(64) / 4)
+    y = np.random.default_rng(0).normal(0, 0.7, (8, 8)).astype(np.float32)
+    setup = Setup(Identity(), y, last=1.0)
+    model = GenerativeModel(Design(4, 1).build(), Design(4, 1), "edm", Scale(), 0.5)
+    camera = Camera(0.0, 0.0, 0.5)
+    posed = Problem(model, prior, Scale(), setup, camera, 1.0, torch.device("cpu"))
+    found = posed.sampled("mmps", 64, 12, 0, lambda *_: None)
+    np.testing.assert_allclose(found.mean, y / 2, atol=0.12)
+    assert float((found.std**2).mean()) == pytest.approx(1 / 8 + 1 / 24, rel=0.1)
+    assert float(found.samples.var(0).mean()) == pytest.approx(1 / 8, rel=0.1)
 
 
 @pytest.mark.parametrize(
