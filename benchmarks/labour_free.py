@@ -1,6 +1,7 @@
 """Labels on real micrographs without one label: what each step of the workflow buys.
 
-    python benchmarks/labour_free.py [SET ...] [--rows ROW ...] [--seed N] [--write]
+    python benchmarks/labour_free.py [SET ...] [--rows ROW ...] [--likeness NAME ...] [--seed N]
+        [--write]
 
 Masks of ../shared/data/sem are only read to score. Each run keeps its settings, curves and scores
 in benchmarks/labour_free/SET_ROW_seedN.json; --write makes the tables of docs/benchmarks.md from
@@ -22,7 +23,10 @@ import numpy as np
 import torch
 from _page import write
 
+from napari_physgen import generative
 from napari_physgen.backend import run
+from napari_physgen.generative import GenerateSettings, GenerativeSettings
+from napari_physgen.generative.look_alikes import draw_look_alikes, train_look_alikes
 from napari_physgen.io import read_mask, read_picture
 from napari_physgen.segmentation import LabourFreeSettings, evaluate, predict
 from napari_physgen.segmentation.adapt import adapt
@@ -52,6 +56,7 @@ ROWS = {
     "quick": "+ renderer + self-training (quick preset)",
     "cyclegan": "+ renderer + CycleGAN",
     "consistency": "+ renderer + CycleGAN + mask consistency",
+    "diffusion": "+ renderer + diffusion",
     "long": "+ renderer, 1500 steps",
     "long-self-training": "+ renderer, 1500 steps, + self-training (standard preset)",
     "self-training": "+ renderer + CycleGAN + mask consistency + self-training",
@@ -84,7 +89,12 @@ ASKED = [
 TRANSLATED = ("cyclegan", "consistency")
 # From which row.
 SELF_TRAINED = {"quick": "renderer", "self-training": "consistency", "long-self-training": "long"}
+LIKENESSES = ("simulation", "renderer", "gan", "diffusion")
 STEPS, LONGER = 500, 3
+# The prior learns the real images with their rough phases, and is shown the masks of look-alikes.
+PRIOR = GenerativeSettings(conditional="masks", steps=1200, batch=8)
+SAMPLING = GenerateSettings()
+SIDE = 256  # px of a diffused picture
 
 
 def files(name: str) -> tuple[list[Path], list[Path]]:
@@ -109,6 +119,7 @@ class Bench:
         self.seconds: dict[str, float] = {}
         self._translations: dict[float, object] = {}
         self._models: dict[str, object] = {}
+        self._diffused: tuple[list[np.ndarray], list[np.ndarray]] | None = None
         began = time.perf_counter()
         store = Store(CACHE / f"{name}_{seed}")
         self.look = run(look_step(self.prepared, self.settings, store))
@@ -175,10 +186,41 @@ class Bench:
     def pairs(self, row: str):
         if row == "simulation":
             return flat(self.look), [np.asarray(m, np.int64) for m in self.look.masks]
+        if row == "diffusion":
+            rendered = run(training_set(self.look, None, self.seed))
+            pictures, masks = self.diffused()
+            return rendered[0] + pictures, rendered[1] + masks
         translation = None
         if row in TRANSLATED:
             translation = self.translation(0.0 if row == "cyclegan" else 1.0)
         return run(training_set(self.look, translation, self.seed))
+
+    def diffused(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return pictures that a prior of the real images makes of the look-alikes' masks."""
+        if self._diffused is None:
+            prior = self.prior()
+            began = time.perf_counter()
+            masks = [middle(np.asarray(mask, np.int64)) for mask in self.look.masks]
+            how = SAMPLING.model_copy(update={"seed": self.seed})
+            classes = prior.classes // len(self.seen)
+            made = run(draw_look_alikes(prior, masks, classes, how), told("sampling"))
+            np.savez(CACHE / f"{self.name}_{self.seed}" / "diffused.npz", made.images, masks)
+            self._diffused = list(made.images), masks
+            self.seconds["sampling"] = round(time.perf_counter() - began, 1)
+        return self._diffused
+
+    def prior(self):
+        """Return the prior of the real images with their rough phases, from the cache if there."""
+        path = CACHE / f"{self.name}_{self.seed}" / "prior.safetensors"
+        kept = path.with_suffix(".json")
+        if not kept.exists():
+            began = time.perf_counter()
+            how = PRIOR.model_copy(update={"seed": self.seed})
+            job = train_look_alikes(self.prepared.images, self.look.phases, how)
+            run(job, told("prior")).save(path)
+            kept.write_text(json.dumps(round(time.perf_counter() - began, 1)))
+        self.seconds["prior"] = json.loads(kept.read_text())
+        return generative.load(path)
 
     def translation(self, consistency: float):
         if consistency not in self._translations:
@@ -210,17 +252,23 @@ class Bench:
             "large_bf1_2px": large.boundary_f1_2px,
         }
 
-    def likeness(self) -> dict[str, dict[str, float]]:
-        """Compare simulations, renderings and translations with the real images."""
-        translated = self.translation(1.0).translate(self.look.pictures, self.look.masks)
-        made = {"simulation": flat(self.look), "renderer": self.look.pictures, "gan": translated}
-        found = {}
-        for name, pictures in made.items():
-            report = run(fidelity(list(self.prepared.images), list(pictures)))
-            found[name] = {k: float(v) for k, v in report.metrics.items()}
-            if name == "gan":
-                report.save_page(CACHE / f"{self.name}_fidelity.html")
-        return found
+    def likeness(self, name: str) -> dict[str, float]:
+        """Compare simulated, rendered, translated or diffused pictures with the real images."""
+        made = {
+            "simulation": lambda: flat(self.look),
+            "renderer": lambda: self.look.pictures,
+            "gan": lambda: self.translation(1.0).translate(self.look.pictures, self.look.masks),
+            "diffusion": lambda: self.diffused()[0],
+        }[name]()
+        report = run(fidelity(list(self.prepared.images), list(made)))
+        report.save_page(CACHE / f"{self.name}_{name}_fidelity.html")
+        return {k: float(v) for k, v in report.metrics.items()}
+
+
+def middle(mask: np.ndarray) -> np.ndarray:
+    """Return the middle of a mask, as large as a diffused picture."""
+    y, x = ((n - min(n, SIDE)) // 2 for n in mask.shape)
+    return mask[y : y + SIDE, x : x + SIDE]
 
 
 def flat(look) -> list[np.ndarray]:
@@ -354,7 +402,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="*")
     parser.add_argument("--rows", nargs="*", default=list(ROWS))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--likeness", action="store_true")
+    parser.add_argument("--likeness", nargs="*", choices=LIKENESSES, default=[])
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
     LOGS.mkdir(exist_ok=True)
@@ -371,12 +419,12 @@ def main() -> None:
                 if log["scores"][p]
             }
             print(name, row, figures, log["seconds"], flush=True)
-        if chosen.likeness:
-            found = bench.likeness()
-            (LOGS / f"{name}_likeness_seed{chosen.seed}.json").write_text(
-                json.dumps(found, indent=1)
-            )
-            print(json.dumps(found, indent=1), flush=True)
+        path = LOGS / f"{name}_likeness_seed{chosen.seed}.json"
+        for made in chosen.likeness:
+            found = json.loads(path.read_text()) if path.exists() else {}
+            found[made] = bench.likeness(made)
+            path.write_text(json.dumps(found, indent=1))
+            print(made, found[made], flush=True)
     print(ablation())
     if chosen.write:
         write("labour-free", "Labour-free segmentation", summary())
