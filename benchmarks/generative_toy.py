@@ -51,8 +51,7 @@ images beside {count} crops of other simulations. The floor is the distance of {
 the learned fields from the same crops. Sliced W2: over 512 fixed projections, pixels -1 to 1.
 Spectrum: Wasserstein-2 distance of the power (log10) of single images, rms over 16 rings of
 frequency, with 1 % detector noise. {parameters:.2f} million weights, {batch} crops per step, one
-thread. DDPM takes {ancestral} of its 1000 steps. The consistency model goes on from EDM for as
-long again.
+thread. DDPM takes {ancestral} of its 1000 steps. The consistency model goes on from EDM.
 """
 
 
