@@ -166,6 +166,24 @@ def test_what_was_never_learned_is_unusual(prior, noisy):
     assert result.anomaly[30:34].mean() > 2 * result.anomaly[:20].mean()
 
 
+def test_stop_in_the_first_sample_keeps_the_estimate(prior, noisy):
+    result = run(
+        restore(noisy[0], prior, RestoreSettings(samples=2, steps=200), noise=CAMERA),
+        lambda p: Stop() if p.step > 3 else None,
+    )
+    assert len(result.samples) == 1
+    assert not result.calibrated
+    assert np.isfinite(result.mean).all()
+    assert "spread is not known" in result.summary
+
+
+def test_an_even_background_is_not_in_doubt():
+    mean = np.zeros((40, 40), np.float32)
+    mean[:, 30:] = 100
+    result = Restoration(mean, np.ones_like(mean), mean[None][:0], mean, CAMERA, True)
+    assert not result.doubtful[:, :20].any()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

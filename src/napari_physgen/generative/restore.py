@@ -300,9 +300,14 @@ def _summary(result: Restoration, count: int, done: int, lead: tuple[int, ...]) 
     sure = 1 - float(result.doubtful.mean())
     chi2 = result.metrics["chi2"]
     words = (
-        f"Restored {how}; {kind} {float(np.median(result.std)):.3g} grey levels at the median, "
-        f"{100 * sure:.0f} % of the pixels are sure. What is left over is {chi2:.2f} times the "
-        "noise's variance (1 is right)."
+        f"{kind} {float(np.median(result.std)):.3g} grey levels at the median, "
+        f"{100 * sure:.0f} % of the pixels are sure."
+    )
+    if len(result.samples) == 1:
+        words = "of one image the spread is not known."
+    words = (
+        f"Restored {how}; {words} What is left over is {chi2:.2f} times the noise's variance "
+        "(1 is right)."
     )
     if done < np.prod(lead):
         words += f" Stopped after {done} of {int(np.prod(lead))} planes."

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Real = NDArray[np.float32]
 
 _WINDOW = 9  # px, of the local contrast
+_LEAST = 0.05  # of the range of the image: less contrast is none
 
 
 @dataclass(frozen=True)
@@ -119,15 +120,17 @@ class Restoration:
 def doubtful(mean: Real, std: Real, trust: float) -> NDArray[np.uint8]:
     """Return 1 where the standard deviation exceeds `trust` times the local contrast.
 
-    The contrast is the standard deviation of the true image in a window: that of the mean and,
-    on top, the uncertainty itself.
+    Both are those of a small window; the contrast is at least a share of the range of the whole
+    image, so that an even background is not in doubt for being even.
     """
     window = [1] * (mean.ndim - 2) + [_WINDOW, _WINDOW]
-    centred = mean - mean.mean()
-    local = uniform_filter(centred.astype(float), window)
-    variance = uniform_filter(centred.astype(float) ** 2, window) - local**2
-    contrast = np.sqrt(np.maximum(variance, 0) + uniform_filter(std.astype(float) ** 2, window))
-    return np.asarray(std > trust * contrast, np.uint8)
+    centred = (mean - mean.mean()).astype(float)
+    local = uniform_filter(centred, window)
+    variance = uniform_filter(centred**2, window) - local**2
+    least = _LEAST * float(np.subtract(*np.percentile(mean, (99, 1))))
+    contrast = np.maximum(np.sqrt(np.maximum(variance, 0)), least)
+    spread = np.sqrt(uniform_filter(std.astype(float) ** 2, window))
+    return np.asarray(spread > trust * contrast, np.uint8)
 
 
 @dataclass(frozen=True)

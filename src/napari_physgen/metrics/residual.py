@@ -45,7 +45,9 @@ class Whiteness:
         Mean square of all pixels over the expected one.
     p_value : float
         Probability that white noise is correlated as much at lags up to 3 px.
-    verdict : {"white", "structure", "too small", "too large"}
+    verdict : {"white", "structure", "noise kept", "too small", "too large"}
+        Neighbours are alike where detail was taken away, and unlike where the image follows the
+        noise a little.
     summary : str
         The verdict in a sentence.
     """
@@ -184,7 +186,7 @@ def _verdict(strongest: float, mean_chi2: float, pixels: int) -> str:
     if mean_chi2 < 1 - off:
         return "too small"
     if strongest != 0:
-        return "structure"
+        return "structure" if strongest > 0 else "noise kept"
     return "too large" if mean_chi2 > 1 + off else "white"
 
 
@@ -195,6 +197,8 @@ def _sentence(verdict: str, excess: Real, mean_chi2: float) -> str:
         "white": f"Only noise is left over (mean square {mean_chi2:.2f} of the expected one).",
         "structure": f"What is left over holds structure (correlation of neighbours {y:+.2f} "
         f"along y, {x:+.2f} along x): detail was taken out of the image.",
+        "noise kept": f"Neighbours in what is left over differ more than noise does (correlation "
+        f"{y:+.2f} along y, {x:+.2f} along x): a little noise was kept in the image.",
         "too small": f"Less than the noise is left over (mean square {mean_chi2:.2f} of the "
         "expected one): noise was kept in the image, or is weaker than assumed.",
         "too large": f"More than the noise is left over (mean square {mean_chi2:.2f} of the "
