@@ -134,7 +134,8 @@ class Problem:
         seed : int
         watch : callable
             Called with the number of the sample and the sampler's state. Where it, or the
-            denoiser, raises `Stopped`, the samples so far are the result, if there are any.
+            denoiser, raises `Stopped`, the samples so far are the result, or the estimate so far
+            of the first one, whose spread nobody knows yet.
         """
         process = self.model.process
         first, made = process.sigma_max, None
@@ -154,8 +155,10 @@ class Problem:
         last = self._last(sigmas) if rule is None else 0
         samples: list[Real] = []
         told: list[Estimate] = []
+        latest: list[Tensor] = []
 
         def note(number: int, state: State) -> None:
+            latest[:] = [state.estimate.mean]
             if state.index == last:
                 x, sigma = state.x, state.sigma
                 told.append(Estimate(denoiser(x, sigma).mean, self.denoiser(x, sigma).std))
@@ -181,13 +184,14 @@ class Problem:
                         callback=partial(note, index),
                     )
             except Stopped:
-                if not samples:
+                if not (samples or latest):
                     raise
+                samples = samples or [self.picture(latest[0])]
                 break
             samples.append(self.picture(final))
         stack, count = np.stack(samples), len(samples)
         means, within = stack, np.zeros_like(stack[0])
-        if last > 0:
+        if last > 0 and len(told) >= count:
             means = np.stack([self.picture(estimate.mean) for estimate in told[:count]])
             within = np.mean([self._variance_of(estimate) for estimate in told[:count]], 0)
         between = means.var(0, ddof=1) if count > 1 else np.zeros_like(within)
