@@ -14,7 +14,7 @@ from napari_physgen.backend import run
 from napari_physgen.errors import UserError
 from napari_physgen.generative import GenerateSettings, GenerativeModel, GenerativeSettings
 from napari_physgen.generative import generate as generating
-from napari_physgen.generative.conditions import REACH, encode_mask
+from napari_physgen.generative.conditions import REACH, encode_mask, label_images
 from napari_physgen.generative.denoiser import Guided
 from napari_physgen.generative.look_alikes import draw_look_alikes, train_look_alikes
 
@@ -303,3 +303,8 @@ def test_look_alikes_of_masks_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=words):
         run(draw_look_alikes(styled, [mask], classes))
+
+
+def test_masks_with_parts_of_classes_are_refused():
+    with pytest.raises(UserError, match="whole numbers"):
+        label_images(np.full((8, 8), 0.5), volumes=False)

@@ -11,10 +11,9 @@ from napari_physgen.backend import describe_device, generator, resolve_device, w
 from napari_physgen.backend.job import Progress, Stopped, threaded
 from napari_physgen.errors import UserError
 from napari_physgen.generative import model as models
-from napari_physgen.generative.conditions import encode_mask
+from napari_physgen.generative.conditions import encode_mask, label_images
 from napari_physgen.generative.consistency import multistep_levels
 from napari_physgen.generative.denoiser import Guided
-from napari_physgen.generative.images import as_images
 from napari_physgen.generative.results import Generated
 from napari_physgen.generative.sample import (
     annealed_langevin,
@@ -105,10 +104,10 @@ def _checked(
         return None
     if not model.classes:
         raise UserError("This prior knows no masks: train one on images with their masks.")
-    labels = as_images(masks, model.design.dimensions == 3, "masks")
+    labels = label_images(masks, model.design.dimensions == 3)
     if len({label.shape for label in labels}) > 1:
         raise UserError("The masks must all have the same size: crop them.")
-    return [label.astype(int) for label in labels]
+    return labels
 
 
 def _made(

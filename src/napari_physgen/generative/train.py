@@ -18,7 +18,7 @@ from napari_physgen.backend import (
 from napari_physgen.backend.fit import HeldOut, fit
 from napari_physgen.backend.memory import keep_freed_memory
 from napari_physgen.errors import UserError
-from napari_physgen.generative.conditions import encode_mask
+from napari_physgen.generative.conditions import encode_mask, label_images
 from napari_physgen.generative.correlated import correlating
 from napari_physgen.generative.images import as_images, check_partners, split
 from napari_physgen.generative.lessons import DROPPED, Lesson, pairs_levels, quantile_95
@@ -110,7 +110,7 @@ def _prepare(
         channels = [[*own, told(part)] for own, part in zip(channels, noisy, strict=True)]
         sample, varied = pairs_levels(process), 2
     if settings.conditional == "masks":
-        labels = _label_images(_needed(masks, "masks"), settings.volumes)
+        labels = label_images(_needed(masks, "masks"), settings.volumes)
         check_partners(clean, labels, "a mask")
         classes = int(max(part.max() for part in labels)) + 1
         model = replace(model, classes=classes)
@@ -183,10 +183,6 @@ def _needed(data: Images | None, what: str) -> Images:
     if data is None:
         raise UserError(f"To learn from {what}, give the {what} beside the images.")
     return data
-
-
-def _label_images(masks: Images, volumes: bool) -> list[NDArray[np.generic]]:
-    return [part.astype(int) for part in as_images(masks, volumes, "masks")]
 
 
 def _learn(
