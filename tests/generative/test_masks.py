@@ -28,7 +28,7 @@ QUICK = GenerativeSettings(
     device="cpu",
     precision="32-true",
 )
-FEW = GenerateSettings(steps=12, device="cpu")
+FEW = GenerateSettings(steps=18, device="cpu")
 
 
 def drawn(seed: int, side: int = 96) -> np.ndarray:
