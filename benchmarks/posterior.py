@@ -18,7 +18,7 @@ from _page import write
 from napari_physgen.errors import UserError
 from napari_physgen.generative._posterior_exact import Calibration, Problem, ring_problems
 from napari_physgen.generative.posterior import METHODS, levels, posterior
-from napari_physgen.generative.sample import integrate
+from napari_physgen.generative.samplers import integrate
 from napari_physgen.generative.schedule import karras
 
 

@@ -11,7 +11,7 @@ import torch
 
 from napari_physgen.generative._posterior_exact import Calibration, ring_problems
 from napari_physgen.generative.posterior import METHODS, levels, posterior
-from napari_physgen.generative.sample import integrate
+from napari_physgen.generative.samplers import integrate
 from napari_physgen.generative.schedule import karras
 
 torch.set_num_threads(1)

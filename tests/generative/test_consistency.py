@@ -14,7 +14,7 @@ from napari_physgen.generative.network import NetworkDenoiser
 from napari_physgen.generative.noise import GAUSSIAN, Noise
 from napari_physgen.generative.priors import GaussianPrior
 from napari_physgen.generative.process import presets
-from napari_physgen.generative.sample import integrate, multistep, start
+from napari_physgen.generative.samplers import integrate, multistep, start
 
 HIGH = 80.0
 POINTS = 32000

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
 
-from napari_physgen.generative import precondition, schedule, score_sde
+from napari_physgen.generative import precondition, samplers, schedule, score_sde
 from napari_physgen.generative.flow import probability_flow
 from napari_physgen.generative.losses import power_decay, power_exponent
 from napari_physgen.generative.noise import Noise
@@ -22,7 +21,6 @@ from napari_physgen.generative.priors import DataPrior, MixturePrior
 from napari_physgen.generative.process import presets
 
 pytestmark = pytest.mark.data
-sample = import_module("napari_physgen.generative.sample")  # also the name of a job
 
 EXACT, GUARDED, SINGLE = 1e-10, 1e-6, 1e-5
 
@@ -52,7 +50,7 @@ def replay(monkeypatch):
 
     def feed(noise):
         left = list(tensor(noise))
-        monkeypatch.setattr(sample, "_normal", lambda *_: left.pop(0))
+        monkeypatch.setattr(samplers, "_normal", lambda *_: left.pop(0))
         monkeypatch.setattr(Noise, "draw", lambda *_, **__: left.pop(0))
 
     return feed
@@ -64,7 +62,7 @@ def replay(monkeypatch):
 @pytest.mark.parametrize("count", [5, 18])
 def test_edm_heun(golden, prior, count):
     x = 80 * tensor(golden["latents"])
-    image = sample.integrate(prior, x, presets["edm"].sigmas(count))
+    image = samplers.integrate(prior, x, presets["edm"].sigmas(count))
     assert off(image, golden[f"edm_heun{count}"]) < EXACT
 
 
@@ -76,9 +74,9 @@ def test_edm_levels(golden, count):
 def test_edm_churn(golden, prior, replay):
     told = golden["edm_churn18"]
     replay(told["noise"])
-    churn = sample.Churn(40, 0.05, 50, 1.003)
+    churn = samplers.Churn(40, 0.05, 50, 1.003)
     x = 80 * tensor(golden["latents"])
-    image = sample.integrate(prior, x, presets["edm"].sigmas(18), churn=churn)
+    image = samplers.integrate(prior, x, presets["edm"].sigmas(18), churn=churn)
     assert off(image, told["out"]) < EXACT
 
 
@@ -167,16 +165,16 @@ def test_heun_and_euler_as_in_consistency_models(golden, prior):
     told, x = golden["cm"], 80 * tensor(golden["latents"])
     sigmas = told["sigmas18"]
     assert off(presets["edm"].sigmas(18), sigmas) < EXACT
-    assert off(sample.integrate(prior, x, sigmas), told["sample_heun"]["out"]) < EXACT
-    ddim = sample.integrate(prior, x, sigmas, heun=False)
+    assert off(samplers.integrate(prior, x, sigmas), told["sample_heun"]["out"]) < EXACT
+    ddim = samplers.integrate(prior, x, sigmas, heun=False)
     assert off(ddim, told["sample_euler"]["out"]) < EXACT
-    assert off(sample.midpoint(prior, x, sigmas), told["sample_dpm"]["out"]) < EXACT
+    assert off(samplers.midpoint(prior, x, sigmas), told["sample_dpm"]["out"]) < EXACT
 
 
 def test_ancestral_sampling(golden, prior, replay):
     told, x = golden["cm"]["sample_euler_ancestral"], 80 * tensor(golden["latents"])
     replay(told["noise"])
-    image = sample.integrate(prior, x, golden["cm"]["sigmas18"], eta=1.0)
+    image = samplers.integrate(prior, x, golden["cm"]["sigmas18"], eta=1.0)
     assert off(image, told["out"]) < EXACT
 
 
@@ -185,7 +183,7 @@ def test_multistep_consistency(golden, prior, replay):
     replay(told["noise"])
     # The reference ends with the noise of index 39, which is 0 but for rounding.
     first, second, last = presets["edm"].sigmas(40)[[0, 22, 39]]
-    image = sample.multistep(prior, x, [first, second])
+    image = samplers.multistep(prior, x, [first, second])
     rounding = (last**2 - 0.002**2).clamp_min(0).sqrt() * tensor(told["noise"][1])
     assert off(image + rounding, told["out"]) < EXACT
 
@@ -246,7 +244,7 @@ def test_predictors(golden, prior, name, kind):
 @pytest.mark.parametrize("name", ["VPSDE", "VESDE"])
 @pytest.mark.parametrize(
     ("kind", "move"),
-    [("LangevinCorrector", sample.correct), ("AnnealedLangevinDynamics", sample.langevin)],
+    [("LangevinCorrector", samplers.correct), ("AnnealedLangevinDynamics", samplers.langevin)],
 )
 def test_langevin_dynamics(golden, prior, replay, name, kind, move):
     """The corrector of score SDEs, and the annealed dynamics of NCSN."""

@@ -13,7 +13,7 @@ from napari_physgen.generative.denoiser import Estimate
 from napari_physgen.generative.noise import Noise
 from napari_physgen.generative.posterior import METHODS, levels, photons, posterior
 from napari_physgen.generative.priors import DataPrior, GaussianPrior
-from napari_physgen.generative.sample import integrate, step
+from napari_physgen.generative.samplers import integrate, step
 from napari_physgen.generative.schedule import karras
 from napari_physgen.physics.blur import blur
 from napari_physgen.physics.operator import Identity, LinearMap, Mask, Subsampling, pseudo_inverse

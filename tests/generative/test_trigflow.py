@@ -10,7 +10,7 @@ import torch
 from napari_physgen.generative import precondition
 from napari_physgen.generative.priors import GaussianPrior
 from napari_physgen.generative.process import presets
-from napari_physgen.generative.sample import step
+from napari_physgen.generative.samplers import step
 
 SD = 0.5
 T = torch.linspace(0.05, 1.5, 7, dtype=torch.float64)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_physgen.generative.process import pfgmpp, presets
     from napari_physgen.generative.restore import restore
     from napari_physgen.generative.results import Generated, Restoration
-    from napari_physgen.generative.sample import integrate
+    from napari_physgen.generative.samplers import integrate
     from napari_physgen.generative.settings import (
         DistillSettings,
         GenerateSettings,
@@ -32,7 +32,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "process": ["pfgmpp", "presets"],
         "restore": ["restore"],
         "results": ["Generated", "Restoration"],
-        "sample": ["integrate"],
+        "samplers": ["integrate"],
         "settings": [
             "DistillSettings",
             "GenerateSettings",
@@ -42,7 +42,3 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "train": ["train"],
     },
 )
-
-# The job `sample` has the name of a module, which importing would put in its place: guarded as
-# lazy_loader does for functions in modules of their own name.
-globals()["__lazy_shadowed__"].add("sample")

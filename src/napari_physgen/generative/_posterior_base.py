@@ -17,7 +17,7 @@ from napari_physgen.physics.proximal import prox
 
 if TYPE_CHECKING:
     from napari_physgen.generative.denoiser import Denoiser
-    from napari_physgen.generative.sample import Rule
+    from napari_physgen.generative.samplers import Rule
     from napari_physgen.physics.operator import Operator
 
 Variance = Callable[[Tensor], Tensor]

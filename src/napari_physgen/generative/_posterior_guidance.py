@@ -15,13 +15,13 @@ from napari_physgen.generative._posterior_base import (
 )
 from napari_physgen.generative.denoiser import Estimate
 from napari_physgen.generative.noise import per_image
-from napari_physgen.generative.sample import step
+from napari_physgen.generative.samplers import step
 from napari_physgen.physics.operator import pseudo_inverse
 
 if TYPE_CHECKING:
     from napari_physgen.generative._posterior_base import Measurement
     from napari_physgen.generative.denoiser import Denoiser
-    from napari_physgen.generative.sample import Draw
+    from napari_physgen.generative.samplers import Draw
 
 
 class _Sloped(Estimate):

@@ -23,7 +23,7 @@ from napari_physgen.physics.proximal import poisson_prox
 
 if TYPE_CHECKING:
     from napari_physgen.generative.denoiser import Denoiser
-    from napari_physgen.generative.sample import Draw
+    from napari_physgen.generative.samplers import Draw
 
 Nearest = Callable[[Measurement, Tensor, Tensor], Tensor]
 """(measurement, guess z, weight rho (batch,)) -> argmin_x misfit(x) + rho |x - z|^2."""

@@ -12,7 +12,7 @@ from napari_physgen.errors import UserError
 from napari_physgen.generative._posterior_base import Conditioned, Posterior
 from napari_physgen.generative.denoiser import Estimate
 from napari_physgen.generative.noise import per_image
-from napari_physgen.generative.sample import step
+from napari_physgen.generative.samplers import step
 from napari_physgen.physics.operator import Identity, Mask
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_physgen.generative._posterior_base import Measurement
     from napari_physgen.generative.denoiser import Denoiser
-    from napari_physgen.generative.sample import Draw
+    from napari_physgen.generative.samplers import Draw
 
 EQUAL = 0.1
 """Largest coefficient of variation of the noise variance that still counts as equal noise."""

@@ -13,7 +13,7 @@ from napari_physgen.generative._posterior_base import Posterior, spectral
 if TYPE_CHECKING:
     from napari_physgen.generative._posterior_base import Measurement
     from napari_physgen.generative.denoiser import Denoiser, Estimate
-    from napari_physgen.generative.sample import Draw
+    from napari_physgen.generative.samplers import Draw
 
 
 def ddrm(

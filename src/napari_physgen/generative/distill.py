@@ -37,7 +37,7 @@ from napari_physgen.generative.consistency import (
 from napari_physgen.generative.generate import sample
 from napari_physgen.generative.images import Crops, as_images, check_partners
 from napari_physgen.generative.losses import power_decay
-from napari_physgen.generative.sample import integrate, start
+from napari_physgen.generative.samplers import integrate, start
 from napari_physgen.generative.settings import DistillSettings, GenerateSettings
 from napari_physgen.outputs import Output
 

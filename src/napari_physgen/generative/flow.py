@@ -2,8 +2,8 @@
 
     dx / dt = (sigma'/sigma + s'/s) x - sigma' s / sigma D(x / s; sigma)
 
-In sigma space (`sample.integrate`) the exact flow is the same; discrete steps differ where s is not
-constant, and published samplers of scaled processes are these.
+In sigma space (`samplers.integrate`) the exact flow is the same; discrete steps differ where s is
+not constant, and published samplers of scaled processes are these.
 """
 
 from __future__ import annotations

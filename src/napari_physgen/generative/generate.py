@@ -15,7 +15,7 @@ from napari_physgen.generative.conditions import encode_mask, label_images
 from napari_physgen.generative.consistency import multistep_levels
 from napari_physgen.generative.denoiser import Guided
 from napari_physgen.generative.results import Generated
-from napari_physgen.generative.sample import (
+from napari_physgen.generative.samplers import (
     annealed_langevin,
     integrate,
     multistep,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari_physgen.backend.job import Report
     from napari_physgen.generative.denoiser import Denoiser
     from napari_physgen.generative.model import GenerativeModel
-    from napari_physgen.generative.sample import Callback, State
+    from napari_physgen.generative.samplers import Callback, State
 
 BATCH_PIXELS = 2**20
 """Pixels that are worked on at once."""

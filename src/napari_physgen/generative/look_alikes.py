@@ -20,7 +20,7 @@ from napari_physgen.generative.conditions import encode_mask
 from napari_physgen.generative.denoiser import Guided
 from napari_physgen.generative.images import as_images
 from napari_physgen.generative.results import Generated
-from napari_physgen.generative.sample import integrate, start
+from napari_physgen.generative.samplers import integrate, start
 from napari_physgen.generative.schedule import karras
 from napari_physgen.generative.settings import GenerateSettings, GenerativeSettings
 from napari_physgen.generative.train import train
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari_physgen.backend.job import Report
     from napari_physgen.generative.denoiser import Denoiser
     from napari_physgen.generative.model import GenerativeModel
-    from napari_physgen.generative.sample import State
+    from napari_physgen.generative.samplers import State
 
     Labels = NDArray[np.integer]
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from napari_physgen.backend import Job
     from napari_physgen.backend.job import Report
     from napari_physgen.generative.model import GenerativeModel
-    from napari_physgen.generative.sample import State
+    from napari_physgen.generative.samplers import State
     from napari_physgen.generative.solve import Solution
     from napari_physgen.physics.noise import Camera
     from napari_physgen.physics.operator import Operator

@@ -2,8 +2,9 @@
 
     dx = f(t) x dt + g(t) dw,    x_t = m(t) (x0 + sigma(t) n)
 
-with the discrete predictors of that paper (appendix E, F). `sample` needs none of this, its step is
-the same process in sigma space; here it is as published, to reproduce it and to run its networks.
+with the discrete predictors of that paper (appendix E, F). `samplers` needs none of this, its step
+is the same process in sigma space; here it is as published, to reproduce it and to run its
+networks.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def ancestral_vp(x: Tensor, t: Tensor, score: Score, z: Tensor) -> tuple[Tensor,
 
 
 def ancestral_ve(x: Tensor, t: Tensor, score: Score, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Take the step of SMLD; return x and its mean. The same as `sample.step` with eta = 1."""
+    """Take the step of SMLD; return x and its mean. The same as `samplers.step` with eta = 1."""
     a, b = ve_levels(t)
     mean = x + score(x, t) * (a**2 - b**2)
     return mean + b * math.sqrt((a**2 - b**2) / a**2) * z, mean

@@ -18,7 +18,7 @@ from napari_physgen.generative.correlated import correlating
 from napari_physgen.generative.denoiser import Estimate
 from napari_physgen.generative.lessons import STRENGTHS
 from napari_physgen.generative.posterior import posterior
-from napari_physgen.generative.sample import integrate, start
+from napari_physgen.generative.samplers import integrate, start
 from napari_physgen.generative.schedule import karras
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from napari_physgen.generative.denoiser import Denoiser
     from napari_physgen.generative.model import GenerativeModel
-    from napari_physgen.generative.sample import State
+    from napari_physgen.generative.samplers import State
     from napari_physgen.generative.scale import Scale
     from napari_physgen.generative.tasks import Setup
     from napari_physgen.physics.noise import Camera

@@ -13,7 +13,7 @@ from napari_physgen.generative.denoiser import Guided
 from napari_physgen.generative.noise import Noise
 from napari_physgen.generative.priors import DataPrior, GaussianPrior, MixturePrior
 from napari_physgen.generative.process import EDM, pfgmpp, presets
-from napari_physgen.generative.sample import (
+from napari_physgen.generative.samplers import (
     Churn,
     annealed_langevin,
     integrate,
