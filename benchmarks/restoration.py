@@ -219,15 +219,15 @@ def main() -> None:
             missing = row == "BM3D" and chosen.bm3d is None
             if missing or (log.exists() and not chosen.again) or chosen.write:
                 continue
-            found = make(name, row) if row in STEPS else peer(name, row, chosen.bm3d)
+            found = ours(name, row) if row in STEPS else peer(name, row, chosen.bm3d)
             log.write_text(json.dumps(found, indent=1) + "\n")
             print(f"{name} | {row} | {_cell(log)}", flush=True)
     if chosen.write:
         write("restoration", "Restoration", HEAD + table(SETS))
 
 
-HEAD = """`python benchmarks/restoration.py`: PSNR in dB after an affine fit of the grey levels (mean of
-the test images), in brackets the share of pixels whose truth lies within 1.96 standard deviations;
+HEAD = """`python benchmarks/restoration.py`: PSNR in dB after an affine fit of the grey levels
+(mean of the test images), in brackets the share of pixels whose truth lies within 1.96 standard deviations;
 then the processor time, on one thread, of learning (or of choosing parameters, by the clock) and of
 one image.
 
