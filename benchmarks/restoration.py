@@ -227,9 +227,9 @@ def main() -> None:
 
 
 HEAD = """`python benchmarks/restoration.py`: PSNR in dB after an affine fit of the grey levels
-(mean of the test images), in brackets the share of pixels whose truth lies within 1.96 standard deviations;
-then the processor time, on one thread, of learning (or of choosing parameters, by the clock) and of
-one image.
+(mean of the test images), in brackets the share of pixels whose truth lies within 1.96 standard
+deviations; then the processor time, on one thread, of learning (or of choosing parameters, by the
+clock) and of one image.
 
 """
 
