@@ -159,7 +159,7 @@ def test_levels_that_do_not_fall_are_refused(mixture):
 
 def test_sigma_max_must_drown_the_images():
     with pytest.raises(UserError, match="too small"):
-        presets["ncsn"].reaching(0.5)
+        presets["ncsn"].reaching(0.6)
     assert EDM.reaching(0.5) is EDM
 
 

@@ -33,6 +33,9 @@ from napari_physgen.generative.precondition import Precondition
 
 Sampler = Literal["ode", "langevin", "predictor-corrector"]
 
+_DROWNED = 2.0
+"""Noise over contrast from which on nothing is seen; NCSN, whose images span 0 to 1, has 4."""
+
 
 @dataclass(frozen=True)
 class Process:
@@ -102,12 +105,12 @@ class Process:
         Raises
         ------
         UserError
-            If the process ends below 10 times the spread: it could not start from pure noise.
+            If the process ends below twice the spread: it could not start from pure noise.
         """
-        if self.sigma_max < 10 * spread:
+        if self.sigma_max < _DROWNED * spread:
             raise UserError(
                 f"The largest noise level of '{self.name}', {self.sigma_max:g}, is too small for "
-                f"images that spread by {spread:.3g}: it must be 10 times as large."
+                f"images that spread by {spread:.3g}: it must be at least twice as large."
             )
         return self
 
