@@ -165,6 +165,7 @@ def restore(folder: Path) -> None:
     viewer.open_sample("napari-physgen", "noisy_micrograph")
     noisy = viewer.layers["noisy filaments"]
     panel.chooser.choose(noisy)
+    panel.prior.choose("noisy")
     viewer.reset_view()
     picture(viewer, folder / "restore_1_open.png")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Real = NDArray[np.float32]
 
 _WINDOW = 9  # px, of the local contrast
-_LEAST = 0.05  # of the range of the image: less contrast is none
+_LEAST = 0.1  # of the range of the image: less contrast is none
 
 
 @dataclass(frozen=True)
