@@ -236,16 +236,18 @@ def correct(
     shrink: float = 1.0,
     cond: Tensor | None = None,
     generator: torch.Generator | None = None,
+    mean: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Corrector of Song et al. 2021 (algorithm 4): Langevin steps as long as the noise allows.
 
     alpha = 2 shrink (snr |z| / |score|)^2, norms averaged over the batch. Returns, takes and raises
-    as `langevin`.
+    as `langevin`; `mean` is D(x; sigma), where it is known already.
     """
     denoiser.noise.require_gaussian("The corrector")
     calm = x
     for _ in range(steps):
-        score = (denoiser(x, sigma, cond).mean - x) / sigma**2
+        clean = denoiser(x, sigma, cond).mean if mean is None else mean
+        score, mean = (clean - x) / sigma**2, None
         z = _normal(x, generator)
         sizes = [part.flatten(1).norm(dim=1).mean() for part in (z, score)]
         alpha = 2 * shrink * (snr * sizes[0] / sizes[1]) ** 2
@@ -275,7 +277,16 @@ def predictor_corrector(
     """
 
     def rule(x: Tensor, estimate: Estimate, a: float, b: float, draw: Draw) -> Tensor:
-        x, _ = correct(denoiser, x, a, snr=snr, steps=correctors, cond=cond, generator=generator)
+        x, _ = correct(
+            denoiser,
+            x,
+            a,
+            snr=snr,
+            steps=correctors,
+            cond=cond,
+            generator=generator,
+            mean=estimate.mean,
+        )
         return step(x, denoiser(x, a, cond).mean, a, b, eta, draw())
 
     return integrate(
