@@ -45,6 +45,9 @@ class Patterns:
         (angle, phase), relative brightness of the frames (lamp, bleaching), mean 1.
     otf_damping : float or None
         Damping of the OTF that was given or fitted; None if unknown.
+    wavevector_error, phase_error, modulation_error : numpy.ndarray or None
+        (angle,), standard errors of each component of the wavevector (1/um), of the phases in the
+        middle of the field (rad) and of the modulation (relative); None if not estimated.
     """
 
     wavevectors: NDArray[np.float64]
@@ -56,6 +59,9 @@ class Patterns:
     pixel_size_nm: float
     intensities: NDArray[np.float64] | None = None
     otf_damping: float | None = None
+    wavevector_error: NDArray[np.float64] | None = None
+    phase_error: NDArray[np.float64] | None = None
+    modulation_error: NDArray[np.float64] | None = None
     figures: tuple[Output, ...] = field(default=(), repr=False)
 
     @property
