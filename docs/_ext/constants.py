@@ -34,7 +34,7 @@ NAMES = {
     "lf_temperature": "synthesis._translate_losses:TEMPERATURE",
     "lf_tile": "segmentation.labour_free:_TILE",
     "lf_worst": "segmentation.labour_free:_WORST",
-    "margin": "sim.reconstruct:MARGIN",
+    "margin": "sim.case:MARGIN",
     "notch": "sim._bands:NOTCH",
     "notch_strength": "sim.wiener:NOTCH_STRENGTH",
     "paper_channels": "sim.paper:CHANNELS",

@@ -242,15 +242,15 @@ def test_a_full_gpu_hands_the_job_to_the_processor_and_says_so(
     raw: np.ndarray, known: Reconstruction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pretended GPU that takes the forward model and then runs out of memory."""
-    original = module._Case.operator
+    original = module.Case.operator
 
-    def operator(case: module._Case, device: torch.device):  # type: ignore[no-untyped-def]
+    def operator(case: module.Case, device: torch.device):  # type: ignore[no-untyped-def]
         if device.type == "cuda":
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
         return original(case, device)
 
     monkeypatch.setattr(module, "resolve_device", lambda name: torch.device("cuda"))
-    monkeypatch.setattr(module._Case, "operator", operator)
+    monkeypatch.setattr(module.Case, "operator", operator)
     told: list[Progress] = []
     result = run(reconstruct(raw, SETTINGS, PATTERNS), told.append)
     assert any("Not enough memory on the GPU" in p.message for p in told)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
 import torch
 
-from napari_physgen.backend import describe_device, resolve_device, with_memory_fallback
+from napari_physgen.backend import resolve_device, with_memory_fallback
 from napari_physgen.backend.job import Progress, Stop, Tune
 from napari_physgen.errors import UserError
 from napari_physgen.physics.noise import estimate_camera
 from napari_physgen.physics.optics import TYPICAL_DAMPING, Otf
+from napari_physgen.sim.case import Case, Finish
 from napari_physgen.sim.detection import detection_otf
-from napari_physgen.sim.forward import Canvas, SimOperator
 from napari_physgen.sim.illumination import check_patterns, known_illumination
 from napari_physgen.sim.ingest import ingest
 from napari_physgen.sim.measurement import Measurement, image_preview
 from napari_physgen.sim.paper import train_paper_network
 from napari_physgen.sim.patterns import estimate_patterns
 from napari_physgen.sim.pinn import refine
-from napari_physgen.sim.quality import mcnr
 from napari_physgen.sim.results import Patterns, Reconstruction
 from napari_physgen.sim.scene import first_guess
 from napari_physgen.sim.variational import solve
@@ -30,56 +28,18 @@ from napari_physgen.sim.wiener import wiener
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from napari_physgen.backend import Command, Job
-    from napari_physgen.physics.noise import Camera
     from napari_physgen.sim.settings import SimSettings
 
     Frames = NDArray[np.float32]
 
 R = TypeVar("R")
 
-MARGIN = 10
-"""Raw px around the field in which the object may continue: light from there reaches it."""
-
 LEAST_GAIN = 1e-4
 """By how much a network must lower the held-out chi2 to be kept."""
-
-UNEXPLAINED = 1.5
-"""Held-out chi2 above which the frames hold more than the forward model explains."""
-
-
-@dataclass(frozen=True)
-class _Case:
-    """Everything a reconstruction needs, parsed."""
-
-    frames: Frames
-    illumination: Patterns | Frames
-    otf: Otf
-    camera: Camera
-    settings: SimSettings
-
-    @property
-    def signal(self) -> Frames:
-        """Frames (angle, phase, y, x) above the camera offset."""
-        return self.frames - np.float32(self.camera.offset)
-
-    def operator(self, device: torch.device) -> SimOperator:
-        """Return the forward model on `device`."""
-        height, width = self.frames.shape[2:]
-        canvas = Canvas.around((height, width), self.settings.zoom, MARGIN)
-        if isinstance(self.illumination, Patterns):
-            operator = SimOperator.sinusoidal(self.illumination, self.otf, canvas)
-        else:
-            operator = SimOperator.given(
-                self.illumination,
-                self.settings.angles,
-                self.otf,
-                canvas,
-                self.settings.pixel_size_nm,
-            )
-        return operator.to(device)
 
 
 def reconstruct(
@@ -133,7 +93,7 @@ def reconstruct(
         settings.camera_offset,
         settings.camera_gain,
     )
-    case = _Case(
+    case = Case(
         stack.by_angle(order),
         illumination,
         measured or Otf.ideal(settings.na, settings.wavelength_nm, damping or TYPICAL_DAMPING),
@@ -174,12 +134,12 @@ def _shown(quick: Frames, zoom: int) -> Job[None]:
     yield Progress(1, 1, "Wiener", preview=lambda: image_preview(torch.from_numpy(quick), zoom))
 
 
-def _solve(case: _Case, quick: Frames | None, device: torch.device) -> Job[Reconstruction]:
+def _solve(case: Case, quick: Frames | None, device: torch.device) -> Job[Reconstruction]:
     """Run the stages that the method asks for, on one device."""
     settings = case.settings
     operator = case.operator(device)
     measurement = Measurement.of(case.frames, case.camera, settings.seed, device)
-    finish = _Finish(case, quick, operator, measurement)
+    finish = Finish(case, quick, operator, measurement)
     if settings.method == "wiener":
         if quick is None:
             raise UserError(
@@ -207,51 +167,3 @@ def _solve(case: _Case, quick: Frames | None, device: torch.device) -> Job[Recon
         return finish(refined.rho, refined.std, "pinn", kept)
     dropped = f"The network did not help and was dropped: {change}."
     return finish(rho, refined.std, "variational", dropped)
-
-
-@dataclass(frozen=True)
-class _Finish:
-    """Turns an object on the canvas into a `Reconstruction`."""
-
-    case: _Case
-    quick: Frames | None
-    operator: SimOperator
-    measurement: Measurement
-
-    def __call__(
-        self, rho: torch.Tensor, std: torch.Tensor | None, stage: str, words: str
-    ) -> Reconstruction:
-        """Collect the images and figures of `rho` (y, x) on the fine canvas."""
-        with torch.no_grad():
-            predicted = self.operator(rho)
-            residual = self.measurement.residual(predicted)
-            chi2 = float(self.measurement.chi2(predicted))
-        illumination, camera = self.case.illumination, self.case.camera
-        metrics = {"chi2": chi2, "gain": camera.gain, "offset": camera.offset}
-        if chi2 > UNEXPLAINED and stage in ("variational", "pinn"):
-            words = (
-                f"{words} The misfit is well above noise: look at the residual before trusting "
-                "fine detail (polarisation, motion, a wrong OTF or wrong patterns)."
-            )
-        if isinstance(illumination, Patterns):
-            metrics["mcnr"] = mcnr(self.case.signal, illumination, camera)
-            metrics |= illumination.metrics
-            words = f"{words} Patterns: {illumination.summary}."
-        return Reconstruction(
-            image=self._field(rho),
-            std=None if std is None else self._field(std),
-            widefield=self.case.signal.mean((0, 1)),
-            wiener=self.quick,
-            residual=residual.square().mean((0, 1)).sqrt().cpu().numpy(),
-            chi2=chi2,
-            patterns=illumination,
-            stage=stage,
-            summary=words,
-            metrics=metrics,
-            device=describe_device(rho.device),
-        )
-
-    def _field(self, image: torch.Tensor) -> Frames:
-        canvas = self.operator.canvas
-        cut = canvas.crop(image.detach(), canvas.zoom)
-        return np.asarray(cut.float().cpu().numpy())
