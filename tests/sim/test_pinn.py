@@ -16,6 +16,7 @@ from napari_physgen.sim.measurement import Measurement
 from napari_physgen.sim.pinn import FOLDS, Refinement, refine
 from napari_physgen.sim.scene import Scene, first_guess
 from napari_physgen.sim.variational import Solution, solve
+from napari_physgen.sim.views import View
 
 QUICK = SETTINGS.model_copy(update={"network_steps": 10})
 
@@ -30,7 +31,7 @@ class Solved:
         settings = QUICK.model_copy(update=changes)
         return run(refine(self.scene, self.measurement, self.solution, settings))
 
-    def views(self) -> list[pinn._View]:
+    def views(self) -> list[View]:
         views = run(pinn._fold_views(self.scene, self.measurement, self.solution, QUICK))
         assert views is not None
         return views
@@ -55,7 +56,7 @@ def bright() -> Solved:
 
 
 @pytest.fixture(scope="module")
-def views(bright: Solved) -> list[pinn._View]:
+def views(bright: Solved) -> list[View]:
     return bright.views()
 
 
@@ -68,15 +69,13 @@ def refined(bright: Solved) -> Refinement:
 
 def test_step_0_is_the_variational_image_to_the_bit(bright: Solved) -> None:
     scene = bright.scene
-    whole = pinn._view(scene, bright.measurement, bright.measurement.fitted)
+    whole = pinn._view(scene, bright.measurement, bright.measurement, bright.measurement.fitted)
     for member in range(3):
         net = pinn._network(whole.features, QUICK, member)
-        assert torch.equal(pinn._corrected(net, whole), scene.rho())
+        assert torch.equal(whole.rho(net), scene.rho())
 
 
-def test_folds_share_no_pixel_and_cover_what_was_fitted(
-    bright: Solved, views: list[pinn._View]
-) -> None:
+def test_folds_share_no_pixel_and_cover_what_was_fitted(bright: Solved, views: list[View]) -> None:
     folds = torch.stack([view.fold for view in views])
     assert len(folds) == FOLDS
     assert set(folds.unique().tolist()) == {0, 1}
@@ -86,7 +85,7 @@ def test_folds_share_no_pixel_and_cover_what_was_fitted(
 
 
 def test_a_view_does_not_depend_on_the_pixels_of_its_fold(
-    bright: Solved, views: list[pinn._View]
+    bright: Solved, views: list[View]
 ) -> None:
     """Huge values there change nothing that the network sees or corrects."""
     fold = views[0].fold
@@ -101,7 +100,7 @@ def test_a_view_does_not_depend_on_the_pixels_of_its_fold(
 
 
 def test_the_brightness_of_the_scene_does_not_show_through_a_view(
-    bright: Solved, views: list[pinn._View]
+    bright: Solved, views: list[View]
 ) -> None:
     """It holds the fold's pixels; each view has its own from the pixels that it may see."""
     scene = bright.scene
@@ -111,7 +110,7 @@ def test_the_brightness_of_the_scene_does_not_show_through_a_view(
         assert float((seen.features - view.features).abs().mean()) < 1e-3
 
 
-def test_no_view_depends_on_held_out_pixels(bright: Solved, views: list[pinn._View]) -> None:
+def test_no_view_depends_on_held_out_pixels(bright: Solved, views: list[View]) -> None:
     frames, fitted = bright.measurement.frames, bright.measurement.fitted
     spoilt = replace(bright.measurement, frames=torch.where(fitted > 0, frames, frames + 1e5))
     for seen, view in zip(replace(bright, measurement=spoilt).views(), views, strict=True):

@@ -200,6 +200,13 @@ class SimOperator(nn.Module):
         )
         return smooth.exp()
 
+    def set_log_gain(self, log_gain: Tensor) -> None:
+        """Start from given gains: their logarithm (angle, 1, y, x) on the camera's field."""
+        knots = self.log_gain.shape[-2:]
+        coarse = functional.interpolate(log_gain, size=knots, mode="bilinear", align_corners=True)
+        with torch.no_grad():
+            self.log_gain.copy_(coarse)
+
     def free_patterns(self, free: bool) -> None:
         """Let fits change phases, modulation and frame intensities or not."""
         self.mixing.requires_grad_(free)

@@ -16,31 +16,25 @@ the noise in the image (delete-a-group jackknife; Efron & Stein, Ann. Stat. 9, 5
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_physgen.backend import generator, resolve_precision
-from napari_physgen.backend.fit import HeldOut, fit
+from napari_physgen.backend import generator
 from napari_physgen.networks.unet import UNet
-from napari_physgen.sim.measurement import image_preview
 from napari_physgen.sim.scene import Scene, enlarged, local_brightness
 from napari_physgen.sim.variational import Fitter
+from napari_physgen.sim.views import FOLDS, View, deal, jackknife, train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from napari_physgen.backend import Job
-    from napari_physgen.backend.fit import FitResult
-    from napari_physgen.outputs import Output
     from napari_physgen.sim.measurement import Measurement
     from napari_physgen.sim.settings import SimSettings
     from napari_physgen.sim.variational import Solution
 
-FOLDS = 4
 CHANNELS = (8, 16, 32)
 """Small on purpose: what can be learned from one stack is little above its noise. After 150 steps
 on a simulated reticulum (16, 32, 64) had gained 0.1 dB, this one 0.2 dB."""
@@ -72,16 +66,6 @@ class Refinement:
     networks: int
 
 
-@dataclass(frozen=True)
-class _View:
-    """What a network sees of the stack and what it corrects: all of it, or without one fold."""
-
-    u: Tensor
-    brightness: Tensor
-    features: Tensor
-    fold: Tensor
-
-
 def refine(
     scene: Scene, measurement: Measurement, solution: Solution, settings: SimSettings
 ) -> Job[Refinement | None]:
@@ -105,14 +89,16 @@ def refine(
     views = yield from _fold_views(scene, measurement, solution, settings)
     if views is None:
         return None
-    whole = _view(scene, measurement, measurement.fitted)
+    whole = _view(scene, measurement, measurement, measurement.fitted)
+    steps = settings.network_steps or STEPS
     images, spreads = [], []
     for member in range(settings.members):
         net = _network(whole.features, settings, member)
-        result = yield from _train(net, scene, measurement, views, whole, settings, member)
+        message = f"network {member + 1} of {settings.members}"
+        result = yield from train(net, views, [whole], settings, steps, message, member)
         with torch.no_grad():
-            images.append(_corrected(net, whole))
-            spreads.append(torch.stack([_corrected(net, view) for view in views]))
+            images.append(whole.rho(net))
+            spreads.append(torch.stack([view.rho(net) for view in views]))
         if result.stopped:
             break
     rho = torch.stack(images).mean(0)
@@ -126,8 +112,7 @@ def refine(
 
 def _standard_deviation(members: Tensor, folds: Tensor) -> Tensor:
     """Jackknife variance over the folds plus variance of the mean over the networks."""
-    count = len(folds)
-    variance = (count - 1) / count * (folds - folds.mean(0)).square().sum(0)
+    variance = jackknife(folds)
     if len(members) > 1:
         variance = variance + members.var(0) / len(members)
     return variance.sqrt()
@@ -135,15 +120,10 @@ def _standard_deviation(members: Tensor, folds: Tensor) -> Tensor:
 
 def _fold_views(
     scene: Scene, measurement: Measurement, solution: Solution, settings: SimSettings
-) -> Job[list[_View] | None]:
+) -> Job[list[View] | None]:
     """Solve the scene without each fold."""
-    draw = generator(settings.seed, "cpu", "folds")
-    label = torch.randint(FOLDS, measurement.frames.shape, generator=draw)
-    label = label.to(measurement.frames.device)
     views = []
-    for k in range(FOLDS):
-        fold = measurement.fitted * (label == k)
-        rest = replace(measurement, fitted=measurement.fitted - fold)
+    for k, (fold, rest) in enumerate(deal(measurement, settings.seed)):
         # Its own brightness: the pixels of the fold must not show through.
         brightness = local_brightness(scene.operator.canvas, rest)
         part = Scene(scene.operator, scene.rho().clamp_min(1e-6 * brightness), brightness)
@@ -152,84 +132,23 @@ def _fold_views(
         result = yield from fitter.fit(REFIT, decay=True, keep_best=False, watch=False)
         if result.stopped:
             return None
-        views.append(_view(part, rest, fold))
+        views.append(_view(part, measurement, rest, fold))
     return views
 
 
-def _view(scene: Scene, measurement: Measurement, fold: Tensor) -> _View:
+def _view(scene: Scene, measurement: Measurement, seen: Measurement, fold: Tensor) -> View:
     """Collect the frames, unknown pixels replaced by their prediction, and the image."""
     canvas, brightness = scene.operator.canvas, scene.brightness
     with torch.no_grad():
         u = scene.u.detach()
-        frames = measurement.filled(scene.operator(scene.rho()))
+        frames = seen.filled(scene.operator(scene.rho()))
         planes = [enlarged(canvas, frame) / brightness for frame in frames.flatten(0, 1)]
         planes += [functional.softplus(u), u.clamp(-6, 6) / 3]
     features = torch.stack(planes)[None].contiguous(memory_format=torch.channels_last)
-    return _View(u, brightness, features, fold)
+    return View(scene.operator, measurement, u, brightness, features, fold)
 
 
 def _network(features: Tensor, settings: SimSettings, member: int) -> nn.Module:
     weights = generator(settings.seed, "cpu", "weights", member)
     net = UNet(features.shape[1], 1, CHANNELS, zero_init_last=True, generator=weights)
     return net.to(features.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def _corrected(net: nn.Module, view: _View) -> Tensor:
-    """Return the object on the fine canvas with the network's correction."""
-    return view.brightness * functional.softplus(view.u + net(view.features)[0, 0])
-
-
-def _train(
-    net: nn.Module,
-    scene: Scene,
-    measurement: Measurement,
-    views: list[_View],
-    whole: _View,
-    settings: SimSettings,
-    member: int,
-) -> Job[FitResult]:
-    """Train one network to predict each fold from the others."""
-    steps = settings.network_steps or STEPS
-    order = _turns(settings, member)
-
-    def loss(model: nn.Module, _: int) -> Tensor:
-        view = views[next(order)]
-        residual = measurement.residual(scene.operator(_corrected(model, view)))
-        return (view.fold * residual.square()).sum() / view.fold.sum()
-
-    def score(model: nn.Module) -> Tensor:
-        return measurement.chi2(scene.operator(_corrected(model, whole)))
-
-    def preview() -> list[Output]:
-        canvas = scene.operator.canvas
-        with torch.no_grad():
-            rho = _corrected(net, whole)
-        return image_preview(canvas.crop(rho, canvas.zoom), canvas.zoom)
-
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=1e-3, total_steps=steps, pct_start=0.15
-    )
-    return (
-        yield from fit(
-            net,
-            loss,
-            optimizer=optimizer,
-            schedule=schedule,
-            steps=steps,
-            device=scene.u.device,
-            message=f"network {member + 1} of {settings.members}",
-            held_out=HeldOut(score, every=25),
-            precision=resolve_precision(settings.precision, scene.u.device),
-            clip=0.02,
-            ema=0.95,
-            preview=preview,
-        )
-    )
-
-
-def _turns(settings: SimSettings, member: int) -> Iterator[int]:
-    """Yield the folds in random order, each as often as the others."""
-    draw = generator(settings.seed, "cpu", "turns", member)
-    while True:
-        yield from torch.randperm(FOLDS, generator=draw).tolist()
