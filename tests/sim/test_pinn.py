@@ -16,7 +16,7 @@ from napari_physgen.sim.measurement import Measurement
 from napari_physgen.sim.pinn import FOLDS, Refinement, refine
 from napari_physgen.sim.scene import Scene, first_guess
 from napari_physgen.sim.variational import Solution, solve
-from napari_physgen.sim.views import View
+from napari_physgen.sim.views import View, _turns
 
 QUICK = SETTINGS.model_copy(update={"network_steps": 10})
 
@@ -157,7 +157,7 @@ def test_jackknife_of_leave_one_out_means_is_the_variance_of_the_mean() -> None:
 
 
 def test_every_network_gets_each_fold_as_often_as_the_others() -> None:
-    turns = pinn._turns(QUICK, 0)
+    turns = _turns(FOLDS, QUICK, 0)
     for _ in range(3):
         assert sorted(next(turns) for _ in range(FOLDS)) == list(range(FOLDS))
 
