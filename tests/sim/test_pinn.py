@@ -32,7 +32,8 @@ class Solved:
         return run(refine(self.scene, self.measurement, self.solution, settings))
 
     def views(self) -> list[View]:
-        views = run(pinn._fold_views(self.scene, self.measurement, self.solution, QUICK))
+        weight = self.solution.regularisation
+        views = run(pinn._fold_views(self.scene, self.measurement, weight, QUICK))
         assert views is not None
         return views
 

@@ -64,6 +64,11 @@ class Measurement:
             (draw >= HELD_OUT).float().to(device),
         )
 
+    def cropped(self, y: slice, x: slice, device: torch.device) -> Measurement:
+        """Return a part of the field on `device`, with the same pixels held out."""
+        parts = (self.frames, self.weight, self.fitted)
+        return Measurement(*(whole[..., y, x].contiguous().to(device) for whole in parts))
+
     @property
     def variance(self) -> Tensor:
         """Noise variance, same shape as the frames."""

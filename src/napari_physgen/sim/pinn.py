@@ -66,6 +66,14 @@ class Refinement:
     networks: int
 
 
+@dataclass(frozen=True)
+class Subject:
+    """A solved scene as the networks see it: as a whole, and without each fold."""
+
+    whole: View
+    views: list[View]
+
+
 def refine(
     scene: Scene, measurement: Measurement, solution: Solution, settings: SimSettings
 ) -> Job[Refinement | None]:
@@ -86,28 +94,50 @@ def refine(
     Refinement or None
         None if it was stopped before the first network could start.
     """
-    views = yield from _fold_views(scene, measurement, solution, settings)
+    subject = yield from prepare(scene, measurement, solution.regularisation, settings)
+    if subject is None:
+        return None
+    networks, _ = yield from teach([subject], settings)
+    return correct(networks, subject)
+
+
+def prepare(
+    scene: Scene, measurement: Measurement, regularisation: float, settings: SimSettings
+) -> Job[Subject | None]:
+    """Solve the scene again without each fold (a job); None if it was stopped."""
+    views = yield from _fold_views(scene, measurement, regularisation, settings)
     if views is None:
         return None
-    whole = _view(scene, measurement, measurement, measurement.fitted)
+    return Subject(_view(scene, measurement, measurement, measurement.fitted), views)
+
+
+def teach(subjects: list[Subject], settings: SimSettings) -> Job[tuple[list[nn.Module], bool]]:
+    """Train the networks on all subjects (a job); return them and whether it was stopped."""
+    views = [view for subject in subjects for view in subject.views]
+    wholes = [subject.whole for subject in subjects]
     steps = settings.network_steps or STEPS
-    images, spreads = [], []
-    for member in range(settings.members):
-        net = _network(whole.features, settings, member)
+    networks: list[nn.Module] = []
+    stopped = False
+    while len(networks) < settings.members and not stopped:
+        member = len(networks)
+        net = _network(wholes[0].features, settings, member)
         message = f"network {member + 1} of {settings.members}"
-        result = yield from train(net, views, [whole], settings, steps, message, member)
-        with torch.no_grad():
-            images.append(whole.rho(net))
-            spreads.append(torch.stack([view.rho(net) for view in views]))
-        if result.stopped:
-            break
-    rho = torch.stack(images).mean(0)
-    return Refinement(
-        rho,
-        _standard_deviation(torch.stack(images), torch.stack(spreads).mean(0)),
-        float(measurement.chi2(scene.operator(rho))),
-        len(images),
-    )
+        result = yield from train(net, views, wholes, settings, steps, message, member)
+        networks.append(net)
+        stopped = result.stopped
+    return networks, stopped
+
+
+def correct(networks: list[nn.Module], subject: Subject) -> Refinement:
+    """Apply trained networks to a subject, which need not be one that they were trained on."""
+    whole = subject.whole
+    with torch.no_grad():
+        images = torch.stack([whole.rho(net) for net in networks])
+        spreads = [torch.stack([view.rho(net) for view in subject.views]) for net in networks]
+        rho = images.mean(0)
+        chi2 = float(whole.measurement.chi2(whole.operator(rho)))
+    std = _standard_deviation(images, torch.stack(spreads).mean(0))
+    return Refinement(rho, std, chi2, len(networks))
 
 
 def _standard_deviation(members: Tensor, folds: Tensor) -> Tensor:
@@ -119,7 +149,7 @@ def _standard_deviation(members: Tensor, folds: Tensor) -> Tensor:
 
 
 def _fold_views(
-    scene: Scene, measurement: Measurement, solution: Solution, settings: SimSettings
+    scene: Scene, measurement: Measurement, regularisation: float, settings: SimSettings
 ) -> Job[list[View] | None]:
     """Solve the scene without each fold."""
     views = []
@@ -128,7 +158,7 @@ def _fold_views(
         brightness = local_brightness(scene.operator.canvas, rest)
         part = Scene(scene.operator, scene.rho().clamp_min(1e-6 * brightness), brightness)
         fitter = Fitter(part, rest, settings, f"network: leaving out part {k + 1} of {FOLDS}")
-        fitter.weight = solution.regularisation
+        fitter.weight = regularisation
         result = yield from fitter.fit(REFIT, decay=True, keep_best=False, watch=False)
         if result.stopped:
             return None
