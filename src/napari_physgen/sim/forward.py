@@ -5,8 +5,9 @@ Frame p of orientation a, on native camera pixels,
     y_ap(r) = g_a(r) sum_b M_apb [h * (rho(. + d_a) I_ab)](r)
 
 with the object rho on a grid `zoom` times finer, basis patterns I_ab, mixing weights M
-(phases and modulation for sinusoids: I = 1, cos, sin), detection PSF h, sub-pixel drift d
-of the sample and smooth gain g. Illumination given as frames is its own basis with M = identity.
+(phases and modulation for sinusoids: I = 1, cos, sin, and cos, sin of each further wave),
+detection PSF h, sub-pixel drift d of the sample and smooth gain g. Illumination given as frames is
+its own basis with M = identity.
 
 The canvas is wider than the camera's field, so nothing wraps around; the OTF cuts the
 fine spectrum down to the camera's grid, which is exact since pixels obey Nyquist.
@@ -103,7 +104,8 @@ class SimOperator(nn.Module):
         (y, x // 2 + 1) detection OTF on the real-FFT grid of the raw canvas.
     canvas : Canvas
     wavevectors : torch.Tensor, optional
-        (angle, 2) of a basis (1, cos, sin), cycles per raw px: lets `shift` move the object only.
+        (angle, wave, 2) of a basis (1, cos, sin, cos, sin, ...), cycles per raw px: lets `shift`
+        move the object only.
     """
 
     basis: Tensor
@@ -148,11 +150,16 @@ class SimOperator(nn.Module):
             ((np.arange(n) + 0.5) / canvas.zoom - 0.5 - corner) * pixel
             for n, corner in zip(canvas.fine_size, canvas.corner, strict=True)
         )
-        k_y, k_x = patterns.wavevectors[:, :, None, None].transpose(1, 0, 2, 3)
-        carrier = 2 * np.pi * (k_y * y[:, None] + k_x * x)
-        basis = np.stack([np.ones_like(carrier), np.cos(carrier), np.sin(carrier)], 1)
-        m, phi = patterns.modulation[:, None], patterns.phases
-        mixing = np.stack([np.ones_like(phi), m * np.cos(phi), -m * np.sin(phi)], -1)
+        waves = patterns.waves
+        basis = np.ones((len(patterns.phases), 1, y.size, x.size), np.float32)
+        mixing = np.ones((*patterns.phases.shape, 1))
+        for w in range(waves.modulation.shape[1]):
+            k_y, k_x = waves.wavevectors[:, w, :, None, None].transpose(1, 0, 2, 3)
+            carrier = 2 * np.pi * (k_y * y[:, None] + k_x * x)
+            basis = np.concatenate([basis, np.stack([np.cos(carrier), np.sin(carrier)], 1)], 1)
+            m, phi = waves.modulation[:, None, w], waves.phases[:, :, w]
+            part = np.stack([m * np.cos(phi), -m * np.sin(phi)], -1)
+            mixing = np.concatenate([mixing, part], -1)
         if patterns.intensities is not None:
             mixing = mixing * patterns.intensities[..., None]
         return cls(
@@ -160,7 +167,7 @@ class SimOperator(nn.Module):
             _tensor(mixing),
             _transfer(otf, canvas, pixel),
             canvas,
-            _tensor(patterns.wavevectors * pixel),
+            _tensor(waves.wavevectors * pixel),
         )
 
     @classmethod
@@ -215,10 +222,12 @@ class SimOperator(nn.Module):
         """Return the mixing weights, turned so that a shift moves the object, not the pattern."""
         if self.wavevectors is None:
             return self.mixing
-        turn = 2 * math.pi * (self.wavevectors * self.shift).sum(1)[:, None]
-        constant, cosine, sine = self.mixing.unbind(-1)
+        turn = 2 * math.pi * (self.wavevectors * self.shift[:, None]).sum(2)[:, None]
+        mixing = self.mixing
+        constant, cosine, sine = mixing[..., :1], mixing[..., 1::2], mixing[..., 2::2]
         cos, sin = turn.cos(), turn.sin()
-        return torch.stack([constant, cos * cosine - sin * sine, sin * cosine + cos * sine], -1)
+        turned = torch.stack([cos * cosine - sin * sine, sin * cosine + cos * sine], -1)
+        return torch.cat([constant, turned.flatten(-2)], -1)
 
     def _low_pass(self, image: Tensor) -> Tensor:
         """Spectrum on the raw canvas of (..., y, x) on the fine one, through the OTF."""

@@ -37,7 +37,11 @@ def modulation_contrast(frames: Real, patterns: Patterns, camera: Camera) -> Rea
     noise = np.sqrt(camera.gain * brightness + camera.read_noise**2)
     # Mean length of a complex Gaussian number with unit variance.
     rayleigh = np.sqrt(np.pi) / 2
-    ratios = [np.abs(b.side) * np.sqrt(b.side_weight * b.phases) / rayleigh for b in bands]
+    # With several waves the one that stands out most at each pixel counts.
+    ratios = [
+        np.max(np.abs(b.side) * np.sqrt(b.side_weight * b.phases)[:, None, None], axis=0) / rayleigh
+        for b in bands
+    ]
     return np.asarray(np.mean(ratios, axis=0) / noise, np.float32)
 
 

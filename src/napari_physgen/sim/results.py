@@ -18,8 +18,32 @@ Order = str
 
 
 @dataclass(frozen=True)
+class Waves:
+    """Cosines that add up to the illumination, ``m cos(2 pi k.r + phi)`` each.
+
+    Parameters
+    ----------
+    wavevectors : numpy.ndarray
+        (angle, wave, 2), 1/um, as (y, x).
+    phases : numpy.ndarray
+        (angle, phase, wave), rad.
+    modulation : numpy.ndarray
+        (angle, wave), modulation depth m.
+    """
+
+    wavevectors: NDArray[np.float64]
+    phases: NDArray[np.float64]
+    modulation: NDArray[np.float64]
+
+    def moved(self, shift: NDArray[np.float64]) -> Waves:
+        """Return the same waves with the phases that belong to the origin at `shift` (y, x), um."""
+        phases = self.phases + 2 * np.pi * (self.wavevectors @ shift)[:, None]
+        return replace(self, phases=np.angle(np.exp(1j * phases)))
+
+
+@dataclass(frozen=True)
 class Patterns:
-    """Sinusoidal illumination, ``I(r) = 1 + m cos(2 pi k.r + phi)``.
+    """Sinusoidal illumination, ``I(r) = 1 + m cos(2 pi k.r + phi)``, or a sum of such waves.
 
     `r` runs from the centre of raw pixel (0, 0) of the frames it was estimated on.
     The sign of a wavevector is free, (k, phi) = (-k, -phi): the first has k_x > 0
@@ -48,6 +72,11 @@ class Patterns:
     wavevector_error, phase_error, modulation_error : numpy.ndarray or None
         (angle,), standard errors of each component of the wavevector (1/um), of the phases in the
         middle of the field (rad) and of the modulation (relative); None if not estimated.
+    overtones : Waves or None
+        Further waves of each angle: the second order of three beams, the other directions of a
+        hexagonal lattice, the harmonics of a saturated pattern. None: one wave per angle.
+    saturation : float or None
+        How the light acts on the dye, see `sim.saturation`; None: in proportion.
     """
 
     wavevectors: NDArray[np.float64]
@@ -62,7 +91,22 @@ class Patterns:
     wavevector_error: NDArray[np.float64] | None = None
     phase_error: NDArray[np.float64] | None = None
     modulation_error: NDArray[np.float64] | None = None
+    overtones: Waves | None = None
+    saturation: float | None = None
     figures: tuple[Output, ...] = field(default=(), repr=False)
+
+    @property
+    def waves(self) -> Waves:
+        """All waves of each angle, the one in `wavevectors` first."""
+        first = Waves(self.wavevectors[:, None], self.phases[..., None], self.modulation[:, None])
+        if self.overtones is None:
+            return first
+        more = self.overtones
+        return Waves(
+            np.concatenate([first.wavevectors, more.wavevectors], 1),
+            np.concatenate([first.phases, more.phases], 2),
+            np.concatenate([first.modulation, more.modulation], 1),
+        )
 
     @property
     def period_nm(self) -> NDArray[np.float64]:
@@ -83,17 +127,32 @@ class Patterns:
             "modulation": self.modulation,
             "peak_ratio": self.peak_ratio,
         }
-        return {
+        figures = {
             f"{name}_{a + 1}": float(values[a])
             for name, values in columns.items()
             for a in range(len(values))
         }
+        if self.overtones is not None:
+            depths = self.overtones.modulation
+            figures |= {
+                f"modulation_{a + 1}_wave_{w + 2}": float(depths[a, w])
+                for a, w in np.ndindex(depths.shape)
+            }
+        if self.saturation is not None:
+            figures["saturation"] = self.saturation
+        return figures
 
     @property
     def summary(self) -> str:
         """The verdict with the period and the peaks, in one line."""
         peaks = " / ".join(f"{ratio:.1f}" for ratio in self.peak_ratio)
-        return f"{self.verdict}; period {self.period_nm.mean():.1f} nm, peaks {peaks}"
+        words = f"{self.verdict}; period {self.period_nm.mean():.1f} nm, peaks {peaks}"
+        if self.overtones is not None:
+            depths = self.waves.modulation.mean(0)
+            words += f", modulation of the waves {' / '.join(f'{m:.2f}' for m in depths)}"
+        if self.saturation is not None:
+            words += f", saturation {self.saturation:.2f}"
+        return words
 
     def outputs(self) -> list[Output]:
         """Spectrum with its circles and the fitted illumination."""
@@ -103,7 +162,12 @@ class Patterns:
         """Return the same illumination for frames cropped at raw pixel (y, x)."""
         shift = np.array([y, x]) * self.pixel_size_nm / 1000
         phases = self.phases + 2 * np.pi * (self.wavevectors @ shift)[:, None]
-        return replace(self, phases=np.angle(np.exp(1j * phases)), figures=())
+        return replace(
+            self,
+            phases=np.angle(np.exp(1j * phases)),
+            overtones=self.overtones and self.overtones.moved(shift),
+            figures=(),
+        )
 
     def illumination(self, shape: tuple[int, int], zoom: float = 1) -> NDArray[np.float32]:
         """Return the patterns as frames (angle * phase, zoom * y, zoom * x) for a raw `shape`.
@@ -112,11 +176,13 @@ class Patterns:
         """
         step = self.pixel_size_nm / 1000
         y, x = (((np.arange(round(n * zoom)) + 0.5) / zoom - 0.5) * step for n in shape)
-        carrier = (
-            self.wavevectors[:, 0, None, None] * y[:, None] + self.wavevectors[:, 1, None, None] * x
-        )
-        phase = 2 * np.pi * carrier[:, None] + self.phases[:, :, None, None]
-        frames = 1 + self.modulation[:, None, None, None] * np.cos(phase)
+        waves = self.waves
+        frames: NDArray[np.float64] = np.ones((*self.phases.shape, y.size, x.size))
+        for w in range(waves.modulation.shape[1]):
+            k = waves.wavevectors[:, w]
+            carrier = k[:, 0, None, None] * y[:, None] + k[:, 1, None, None] * x
+            phase = 2 * np.pi * carrier[:, None] + waves.phases[:, :, w, None, None]
+            frames += waves.modulation[:, w, None, None, None] * np.cos(phase)
         return frames.reshape(-1, y.size, x.size).astype(np.float32)
 
 

@@ -84,7 +84,7 @@ def _circles(
     middle = np.array(shape) // 2
     centres = [np.zeros(2)]
     radii = [cutoff / steps]
-    for k in patterns.wavevectors:
+    for k in patterns.waves.wavevectors.reshape(-1, 2):
         for sign in (1, -1):
             centres.append(sign * k / steps)
             radii.append(np.full(2, max(3.0, min(shape) / 60)))

@@ -1,6 +1,7 @@
 """Generalised Wiener reconstruction: the instant image, without anything to tune.
 
-The phases of one angle hold three bands, Y_0 = h * rho and Y_+- = m/2 h * (rho e^{+-2 pi i k.r}).
+The phases of one angle hold three bands, Y_0 = h * rho and Y_+- = m/2 h * (rho e^{+-2 pi i k.r}),
+and two more for each further wave.
 Moved back to their place in Fourier space, each sees the object R through an OTF of its own,
 H_0 = H and H_+-(f) = m/2 H(f +- k), and all bands together give
 
@@ -88,7 +89,7 @@ def wiener(
         weight += noise / _object_power(numerator, weight, noise, radius, step)
     else:
         weight += settings.wiener**2
-    reach = otf.cutoff + max(float(np.hypot(*band.k)) for band in bands)
+    reach = otf.cutoff + max(float(np.hypot(*k)) for band in bands for k in band.k)
     apodisation = np.cos(np.pi / 2 * np.minimum(radius / reach, 1))
     numerator *= (apodisation / weight).astype(np.float32)
     fine = torch.from_numpy(scipy.fft.irfft2(numerator, s=canvas.fine_size, workers=2))
@@ -107,12 +108,14 @@ class Bands:
     centre : numpy.ndarray
         (y, x), Y_0.
     side : numpy.ndarray
-        (y, x), complex, Y_+; Y_- is its conjugate.
-    centre_weight, side_weight : float
-        c_b, inverse noise variance times that of the mean of the phases.
+        (wave, y, x), complex, Y_+; Y_- is its conjugate.
+    centre_weight : float
+    side_weight : numpy.ndarray
+        (wave,); c_b, inverse noise variance times that of the mean of the phases.
     k : numpy.ndarray
-        (2,), wavevector (y, x), 1/um.
-    modulation : float
+        (wave, 2), wavevectors (y, x), 1/um.
+    modulation : numpy.ndarray
+        (wave,).
     phases : int
         Number of phases.
     """
@@ -120,27 +123,29 @@ class Bands:
     centre: Real
     side: Complex
     centre_weight: float
-    side_weight: float
+    side_weight: Wide
     k: Wide
-    modulation: float
+    modulation: Wide
     phases: int
 
     @classmethod
     def separate(cls, frames: Real, patterns: Patterns, angle: int) -> Bands:
         """Solve the frames (phase, y, x) of one angle for its bands, by least squares."""
-        wave = np.exp(1j * patterns.phases[angle])
-        mixing = np.stack([np.ones_like(wave), wave, wave.conj()], -1)
+        waves = patterns.waves
+        wave = np.exp(1j * waves.phases[angle])
+        mixing = np.concatenate([np.ones((len(wave), 1)), wave, wave.conj()], -1)
         if patterns.intensities is not None:
             mixing *= patterns.intensities[angle][:, None]
         unmix = np.linalg.pinv(mixing)
         weights = 1 / (len(wave) * np.sum(np.abs(unmix) ** 2, axis=1))
+        sides = slice(1, 1 + wave.shape[1])
         return cls(
             np.tensordot(unmix[0].real.astype(np.float32), frames, 1),
-            np.tensordot(unmix[1].astype(np.complex64), frames, 1),
+            np.tensordot(unmix[sides].astype(np.complex64), frames, 1),
             float(weights[0]),
-            float(weights[1]),
-            patterns.wavevectors[angle],
-            float(patterns.modulation[angle]),
+            weights[sides],
+            waves.wavevectors[angle],
+            waves.modulation[angle],
             len(wave),
         )
 
@@ -150,21 +155,24 @@ def _matched(band: Bands, canvas: Canvas, otf: Otf, pixel: float) -> Real:
     k = frequencies(canvas.size, pixel)
     h = (otf(*k) * _notch(np.hypot(*k), otf)).astype(np.float32)
     centre = _upsample(scipy.fft.fft2(_pad(band.centre, canvas)) * h, canvas)
-    side = _upsample(scipy.fft.fft2(_pad(band.side, canvas)) * h, canvas)
-    side *= _carrier(band.k, canvas, pixel)
-    # Y_- adds the conjugate, half the modulation cancels the two.
-    return np.asarray(
-        np.float32(band.centre_weight) * centre.real
-        + np.float32(band.side_weight * band.modulation) * side.real
-    )
+    image = np.float32(band.centre_weight) * centre.real
+    for plane, weight, m, wave in zip(
+        band.side, band.side_weight, band.modulation, band.k, strict=True
+    ):
+        side = _upsample(scipy.fft.fft2(_pad(plane, canvas)) * h, canvas)
+        side *= _carrier(wave, canvas, pixel)
+        # Y_- adds the conjugate, half the modulation cancels the two.
+        image += np.float32(weight * m) * side.real
+    return np.asarray(image)
 
 
 def _power(band: Bands, k: tuple[Wide, Wide], otf: Otf) -> Real:
     """Return sum_b c_b a_b H_b^2 of one angle at the frequencies k = (k_y, k_x)."""
     power = np.zeros((k[0].size, k[1].size), np.float32)
-    side = band.side_weight * (band.modulation / 2) ** 2
-    for sign, weight in ((0, band.centre_weight), (1, side), (-1, side)):
-        here_y, here_x = np.broadcast_arrays(k[0] + sign * band.k[0], k[1] + sign * band.k[1])
+    sides = band.side_weight * (band.modulation / 2) ** 2
+    shifts = [np.zeros(2), *(sign * q for q in band.k for sign in (1, -1))]
+    for (s_y, s_x), weight in zip(shifts, [band.centre_weight, *sides.repeat(2)], strict=True):
+        here_y, here_x = np.broadcast_arrays(k[0] + s_y, k[1] + s_x)
         inside = np.hypot(here_y, here_x) < otf.cutoff
         here_y, here_x = here_y[inside], here_x[inside]
         notch = _notch(np.hypot(here_y, here_x), otf)
