@@ -10,6 +10,7 @@ import torch
 
 from napari_physgen.backend import describe_device
 from napari_physgen.sim.forward import Canvas, SimOperator
+from napari_physgen.sim.mosaic import finer
 from napari_physgen.sim.quality import mcnr
 from napari_physgen.sim.results import Patterns, Reconstruction
 
@@ -69,7 +70,7 @@ class Case:
             light = self.illumination.cropped(y.start, x.start)
         else:
             zoom = self.settings.zoom
-            light = self.illumination[:, enlarged(y, zoom), enlarged(x, zoom)]
+            light = self.illumination[:, finer(y, zoom), finer(x, zoom)]
         return replace(self, frames=self.frames[:, :, y, x], illumination=light)
 
     def operator(self, device: torch.device) -> SimOperator:
@@ -122,11 +123,6 @@ class Case:
             metrics=metrics,
             device=describe_device(device),
         )
-
-
-def enlarged(part: slice, zoom: int) -> slice:
-    """Return the pixels of the result that belong to raw pixels along one axis."""
-    return slice(part.start * zoom, part.stop * zoom)
 
 
 @dataclass(frozen=True)

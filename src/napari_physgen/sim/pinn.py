@@ -40,6 +40,9 @@ CHANNELS = (8, 16, 32)
 on a simulated reticulum (16, 32, 64) had gained 0.1 dB, this one 0.2 dB."""
 
 STEPS = 300
+LEAST_GAIN = 1e-4
+"""By how much the networks must lower the held-out chi2 to be kept."""
+
 REFIT = 80
 """Iterations to forget the pixels of a fold."""
 
@@ -138,6 +141,14 @@ def correct(networks: list[nn.Module], subject: Subject) -> Refinement:
         chi2 = float(whole.measurement.chi2(whole.operator(rho)))
     std = _standard_deviation(images, torch.stack(spreads).mean(0))
     return Refinement(rho, std, chi2, len(networks))
+
+
+def verdict(before: float, after: float) -> tuple[bool, str]:
+    """Return whether networks that change the held-out chi2 so are kept, and that in words."""
+    change = f"held-out misfit {before:.4f} -> {after:.4f} (1 = noise)"
+    if after < before - LEAST_GAIN:
+        return True, f"The network was kept: {change}."
+    return False, f"The network did not help and was dropped: {change}."
 
 
 def _standard_deviation(members: Tensor, folds: Tensor) -> Tensor:

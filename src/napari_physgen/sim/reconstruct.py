@@ -19,9 +19,10 @@ from napari_physgen.sim.ingest import ingest
 from napari_physgen.sim.measurement import Measurement, image_preview
 from napari_physgen.sim.paper import train_paper_network
 from napari_physgen.sim.patterns import estimate_patterns
-from napari_physgen.sim.pinn import refine
+from napari_physgen.sim.pinn import refine, verdict
 from napari_physgen.sim.results import Patterns, Reconstruction
 from napari_physgen.sim.scene import first_guess
+from napari_physgen.sim.tiled import solve_tiles, tile_size
 from napari_physgen.sim.variational import solve
 from napari_physgen.sim.wiener import wiener
 
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     Frames = NDArray[np.float32]
 
 R = TypeVar("R")
-
-LEAST_GAIN = 1e-4
-"""By how much a network must lower the held-out chi2 to be kept."""
 
 
 def reconstruct(
@@ -109,7 +107,14 @@ def reconstruct(
             settings = settings.model_copy(update={"method": "wiener"})
         case = replace(case, settings=settings)
     device = resolve_device("cpu" if settings.method == "wiener" else settings.device)
-    result = yield from with_memory_fallback(lambda place, _: _solve(case, quick, place), device)
+
+    def start(place: torch.device, size: int) -> Job[Reconstruction]:
+        if size >= max(case.shape):
+            return _solve(case, quick, place)
+        return solve_tiles(case, quick, place, size, _solve)
+
+    size = tile_size(case.shape, settings)
+    result = yield from with_memory_fallback(start, device, size)
     notes = " ".join(stack.warnings)
     return replace(result, summary=f"{result.summary} {notes}".strip())
 
@@ -161,9 +166,7 @@ def _solve(case: Case, quick: Frames | None, device: torch.device) -> Job[Recons
     refined = yield from refine(scene, measurement, solution, settings)
     if refined is None:
         return finish(rho, None, "variational", f"Variational image, no network: stopped, {told}.")
-    change = f"held-out misfit {solution.chi2:.4f} -> {refined.chi2:.4f} (1 = noise)"
-    if refined.chi2 < solution.chi2 - LEAST_GAIN:
-        kept = f"The network was kept: {change}."
-        return finish(refined.rho, refined.std, "pinn", kept)
-    dropped = f"The network did not help and was dropped: {change}."
-    return finish(rho, refined.std, "variational", dropped)
+    kept, words = verdict(solution.chi2, refined.chi2)
+    if kept:
+        return finish(refined.rho, refined.std, "pinn", words)
+    return finish(rho, refined.std, "variational", words)

@@ -9,6 +9,34 @@ from pydantic import field_validator, model_validator
 
 from napari_physgen.settings import Settings, setting
 
+Pattern = Literal["stripes", "three-beam", "hexagonal", "saturated", "given", "speckle"]
+
+LAYOUT = {
+    "stripes": (2, 3),
+    "three-beam": (1, 5),
+    "hexagonal": (1, 7),
+    "saturated": (1, 5),
+    "given": (1, 1),
+    "speckle": (1, 1),
+}
+"""Fewest angles and phases for which each pattern can be told from the sample."""
+
+Order = Literal[
+    "auto",
+    "angle-phase",
+    "phase-angle",
+    "angle-z-phase",
+    "phase-z-angle",
+    "angle-phase-z",
+    "phase-angle-z",
+    "widefield-angle-phase",
+    "widefield-phase-angle",
+    "angle-phase-widefield",
+    "phase-angle-widefield",
+    "montage-angle-phase",
+    "montage-phase-angle",
+]
+
 
 class SimSettings(Settings):
     """Microscope, raw stack layout and reconstruction of one SIM acquisition."""
@@ -32,16 +60,32 @@ class SimSettings(Settings):
         gt=0,
         le=5000,
     )
+    pattern: Pattern = setting(
+        "stripes",
+        title="Pattern",
+        description="Light of one frame: stripes; three-beam: two orders per angle, 5 phases or "
+        "more; hexagonal: one lattice, 7 phases or more; saturated: stripes whose light acts out "
+        "of proportion, 5 phases or more; given: known frames; speckle: unknown random light in 50 "
+        "frames or more (experimental).",
+    )
     angles: int = setting(
-        3, title="Angles", description="Number of pattern orientations.", ge=2, le=9
+        3, title="Angles", description="Number of pattern orientations.", ge=1, le=9
     )
     phases: int = setting(
-        3, title="Phases", description="Number of pattern shifts per orientation.", ge=3, le=15
+        3, title="Phases", description="Number of pattern shifts per orientation.", ge=1, le=500
     )
-    order: Literal["auto", "angle-phase", "phase-angle"] = setting(
+    illumination: Path | None = setting(
+        None,
+        title="Illumination",
+        description="TIFF or NPY file with the known light of each frame, on the pixels of the raw "
+        "frames or of the result.",
+        advanced=True,
+        only={"pattern": ("given",)},
+    )
+    order: Order = setting(
         "auto",
         title="Frame order",
-        description="Which of the two changes slowest in the stack; auto tries both.",
+        description="What the frames run over, slowest first; auto: found from the frames.",
     )
     method: Literal["pinn", "variational", "wiener", "paper"] = setting(
         "pinn",
@@ -141,6 +185,16 @@ class SimSettings(Settings):
         ge=1,
         le=8,
     )
+    tile: int | None = setting(
+        None,
+        title="Tile",
+        description="Frames larger than this are solved in overlapping tiles of this size; "
+        "empty: whole up to 768, else tiles of 512, smaller where memory runs out.",
+        unit="px",
+        advanced=True,
+        ge=96,
+        le=16384,
+    )
     seed: int = setting(0, title="Seed", description="Same seed, same result.", advanced=True, ge=0)
     device: Literal["auto", "cpu", "cuda", "mps"] = setting(
         "auto", title="Device", description="Where to compute.", advanced=True
@@ -161,6 +215,21 @@ class SimSettings(Settings):
                 f"write {value * 1000:g} for {value:g} um"
             )
         return value
+
+    @model_validator(mode="after")
+    def _enough_frames(self) -> Self:
+        angles, phases = LAYOUT[self.pattern]
+        if self.angles < angles or self.phases < phases:
+            raise ValueError(
+                f"{self.angles} angles x {self.phases} phases are too few for the pattern "
+                f"'{self.pattern}', which needs {angles} x {phases} or more"
+            )
+        if self.pattern == "hexagonal" and self.angles > 1:
+            raise ValueError(
+                "a hexagonal pattern has all directions in each frame: set Angles to 1 and Phases "
+                "to the number of frames"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sampled_finely_enough(self) -> Self:
