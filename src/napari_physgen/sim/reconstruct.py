@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -69,6 +69,45 @@ def reconstruct(
     UserError
         If stack, patterns or OTF cannot be used; says why and what to do.
     """
+    ready = yield from prepare(raw, settings, patterns, otf)
+    case, stopped = ready.case, ready.stopped
+    settings, illumination = case.settings, case.illumination
+    quick = None
+    if isinstance(illumination, Patterns):
+        quick = wiener(case.signal, illumination, case.otf, settings, case.camera)
+        shown = _overheard(_shown(quick, settings.zoom), settings)
+        _, settings, stopped_now = yield from shown
+        if stopped or stopped_now:
+            settings = settings.model_copy(update={"method": "wiener"})
+        case = replace(case, settings=settings)
+    device = resolve_device("cpu" if settings.method == "wiener" else settings.device)
+
+    def start(place: torch.device, size: int) -> Job[Reconstruction]:
+        if size >= max(case.shape):
+            return _solve(case, quick, place)
+        return solve_tiles(case, quick, place, size, _solve)
+
+    size = tile_size(case.shape, settings)
+    result = yield from with_memory_fallback(start, device, size)
+    return replace(result, summary=f"{result.summary} {ready.notes}".strip())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A stack ready to be reconstructed, what is doubtful about it, and whether to stop."""
+
+    case: Case
+    notes: str
+    stopped: bool
+
+
+def prepare(
+    raw: ArrayLike,
+    settings: SimSettings,
+    patterns: Patterns | ArrayLike | None = None,
+    otf: Otf | ArrayLike | str | Path | None = None,
+) -> Job[Prepared]:
+    """Parse what `reconstruct` is given, and find the patterns where they are not (a job)."""
     stack = ingest(raw, settings)
     measured = detection_otf(settings, stack.shape, otf)
     stopped = False
@@ -98,25 +137,7 @@ def reconstruct(
         camera,
         settings,
     )
-    quick = None
-    if isinstance(illumination, Patterns):
-        quick = wiener(case.signal, illumination, case.otf, settings, camera)
-        shown = _overheard(_shown(quick, settings.zoom), settings)
-        _, settings, stopped_now = yield from shown
-        if stopped or stopped_now:
-            settings = settings.model_copy(update={"method": "wiener"})
-        case = replace(case, settings=settings)
-    device = resolve_device("cpu" if settings.method == "wiener" else settings.device)
-
-    def start(place: torch.device, size: int) -> Job[Reconstruction]:
-        if size >= max(case.shape):
-            return _solve(case, quick, place)
-        return solve_tiles(case, quick, place, size, _solve)
-
-    size = tile_size(case.shape, settings)
-    result = yield from with_memory_fallback(start, device, size)
-    notes = " ".join(stack.warnings)
-    return replace(result, summary=f"{result.summary} {notes}".strip())
+    return Prepared(case, " ".join(stack.warnings), stopped)
 
 
 def _overheard(job: Job[R], settings: SimSettings) -> Job[tuple[R, SimSettings, bool]]:
