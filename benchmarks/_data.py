@@ -10,6 +10,7 @@ import numpy as np
 import scipy.optimize
 import tifffile
 from numpy.typing import NDArray
+from scipy.ndimage import fourier_shift
 
 from napari_physgen.physics.optics import Otf
 from napari_physgen.sim import Patterns, SimSettings
@@ -84,8 +85,22 @@ def biosr(electrons: float | None = None, level: str = "09") -> Iterator[Case]:
     settings = SimSettings(
         na=1.41, wavelength_nm=525, pixel_size_nm=62.6, excitation_na=1.35, excitation_nm=488
     )
-    truth = tifffile.imread(folder / "BioSR_MT_cell001_crop007_GTSIM.tif").squeeze()
+    truth = registered(tifffile.imread(folder / "BioSR_MT_cell001_crop007_GTSIM.tif").squeeze())
     yield Case(raw, settings, measured_otf(settings), truth, offset=OFFSET, matched=True)
+
+
+def registered(truth: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return the reference of BioSR on the grid of our results.
+
+    It was made on the grid of a zero-padded Fourier transform, whose first pixel lies on that of
+    the raw frames, from frames that were upside down: half a result pixel away from ours along y
+    and x, in opposite directions. A search at the highest dose finds the same shift. Without it
+    all methods lose, the sharpest ones most: Wiener 28.8 instead of 32.9 dB.
+    """
+    margin = 16
+    wide = np.pad(truth.astype(float), margin, mode="reflect")
+    moved = fourier_shift(np.fft.fft2(wide), (-0.5, 0.5))
+    return np.fft.ifft2(moved).real[margin:-margin, margin:-margin]
 
 
 def measured_otf(settings: SimSettings) -> Otf:
