@@ -22,7 +22,7 @@ from napari_physgen.sim._bands import bands, mixing, overlap
 
 if TYPE_CHECKING:
     from napari_physgen.physics.optics import Otf
-    from napari_physgen.sim._bands import Field, Real, Wave
+    from napari_physgen.sim._bands import Complex, Field, Overlap, Real, Wave
 
 CLEAR = 0.3
 """Part of the cutoff above which out-of-focus light, which is not modulated, no longer matters."""
@@ -68,11 +68,24 @@ def overlap_power(frames: Real, field: Field, wave: Wave, bins: int = 24) -> Ove
     frames = frames - frames.mean()
     sharp = field.sharpened(frames)
     cut = overlap(sharp, scipy.fft.fft2(sharp), field, wave.q)
-    side, centre = bands(cut, wave)
-    # Back to what the optics gave; only the window comes after sharpening.
-    side, centre = side / field.sharpening(cut.k_here), centre / field.sharpening(cut.k_there)
     gains = np.sum(np.abs(np.linalg.pinv(mixing(wave.phases, wave.strengths))) ** 2, axis=1)
     noise = field.sharpened_noise(frames)
+    found = bands(cut, wave)
+    return reduced(cut, found, (gains[1] * noise, gains[0] * noise), field, wave.error, bins)
+
+
+def reduced(
+    cut: Overlap,
+    found: tuple[Complex, Complex],
+    noise: tuple[float, float],
+    field: Field,
+    error: float,
+    bins: int = 24,
+) -> OverlapPower:
+    """Reduce separated bands (side, centre) in their overlap, with their noise powers, to bins."""
+    side, centre = found
+    # Back to what the optics gave; only the window comes after sharpening.
+    side, centre = side / field.sharpening(cut.k_here), centre / field.sharpening(cut.k_there)
     here, there = np.hypot(*cut.k_here), np.hypot(*cut.k_there)
     keep = (here > CLEAR * field.cutoff) & (there > CLEAR * field.cutoff)
     if keep.sum() > 100:
@@ -91,10 +104,10 @@ def overlap_power(frames: Real, field: Field, wave: Wave, bins: int = 24) -> Ove
         side=total(np.abs(side) ** 2),
         cross=total((side * centre.conj()).real),
         centre=total(np.abs(centre) ** 2),
-        side_noise=gains[1] * noise,
-        centre_noise=gains[0] * noise,
+        side_noise=noise[0],
+        centre_noise=noise[1],
         count=count.astype(float),
-        error=wave.error,
+        error=error,
     )
 
 
