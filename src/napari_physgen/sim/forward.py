@@ -7,7 +7,7 @@ Frame p of orientation a, on native camera pixels,
 with the object rho on a grid `zoom` times finer, basis patterns I_ab, mixing weights M
 (phases and modulation for sinusoids: I = 1, cos, sin, and cos, sin of each further wave),
 detection PSF h, sub-pixel drift d of the sample and smooth gain g. Illumination given as frames is
-its own basis with M = identity.
+its own basis, and M holds the brightness of each frame.
 
 The canvas is wider than the camera's field, so nothing wraps around; the OTF cuts the
 fine spectrum down to the camera's grid, which is exact since pixels obey Nyquist.
@@ -92,14 +92,17 @@ class SimOperator(nn.Module):
     """Image an object through patterned illumination onto the camera.
 
     Learnable: `mixing` (phases, modulation, frame intensities), `shift` and `log_gain`;
-    they start at the estimate, at 0 and at 0.
+    they start at the estimate, at 0 and at 0. Illumination given as frames has a learnable
+    `background` too: light that the patterns do not modulate, or an error of the camera offset.
+    A sinusoid's modulation and brightness take that up by themselves.
 
     Parameters
     ----------
     basis : torch.Tensor
         (angle, basis, y, x) patterns on the fine canvas.
     mixing : torch.Tensor
-        (angle, phase, basis) weights.
+        (angle, phase, basis) weights, or (angle, phase, 1) brightness where each frame has its own
+        pattern.
     otf : torch.Tensor
         (y, x // 2 + 1) detection OTF on the real-FFT grid of the raw canvas.
     canvas : Canvas
@@ -129,8 +132,9 @@ class SimOperator(nn.Module):
         self.shift = nn.Parameter(torch.zeros(angles, 2))
         knots = [max(4, round(n / KNOT_SPACING)) for n in canvas.field]
         self.log_gain = nn.Parameter(torch.zeros(angles, 1, *knots))
-        # cos and sin of all angles share the constant term: image it once
-        self.shared = bool((basis[:, 0] == basis[0, 0]).all()) and basis.shape[1] > 1
+        self.background = nn.Parameter(torch.zeros(1)) if wavevectors is None else None
+        # The waves of all angles share the constant term: image it once.
+        self.shared = wavevectors is not None
         self.register_buffer("basis", basis[:, 1:] if self.shared else basis, persistent=False)
         f_y = torch.fft.fftfreq(canvas.size[0])[:, None]
         f_x = torch.fft.rfftfreq(canvas.size[1])[None, :]
@@ -184,7 +188,7 @@ class SimOperator(nn.Module):
         groups = angles if count % angles == 0 else 1
         basis = canvas.pad(_tensor(frames), canvas.zoom)
         basis = basis.reshape(groups, count // groups, *basis.shape[-2:])
-        mixing = torch.eye(count // groups).repeat(groups, 1, 1)
+        mixing = torch.ones(groups, count // groups, 1)
         return cls(basis, mixing, _transfer(otf, canvas, pixel_size_nm / 1000), canvas)
 
     def forward(self, rho: Tensor) -> Tensor:
@@ -197,7 +201,8 @@ class SimOperator(nn.Module):
         ramp = torch.exp(2j * math.pi * (self.f_y * d_y + self.f_x * d_x))
         fields = torch.fft.irfft2(bands * ramp[:, None], s=self.canvas.size)
         frames = torch.einsum("apb,abyx->apyx", self._weights(), self.canvas.crop(fields))
-        return frames * self.gain()
+        frames = frames * self.gain()
+        return frames if self.background is None else frames + self.background
 
     def gain(self) -> Tensor:
         """Return the smooth gain (angle, 1, y, x), geometric mean 1 over the angles."""
@@ -221,7 +226,7 @@ class SimOperator(nn.Module):
     def _weights(self) -> Tensor:
         """Return the mixing weights, turned so that a shift moves the object, not the pattern."""
         if self.wavevectors is None:
-            return self.mixing
+            return self.mixing * torch.eye(self.mixing.shape[1]).to(self.mixing)
         turn = 2 * math.pi * (self.wavevectors * self.shift[:, None]).sum(2)[:, None]
         mixing = self.mixing
         constant, cosine, sine = mixing[..., :1], mixing[..., 1::2], mixing[..., 2::2]

@@ -44,6 +44,9 @@ APPROACH, PROBE, POLISH, REFINE = 70, 40, 80, 40
 """Iterations to come near, to compare values of lambda, to finish with the best one, and to
 refine the patterns."""
 
+BACKGROUND_STEP = 5e-3
+"""Step of the unmodulated light, in mean grey levels of the frames."""
+
 WIDEST = 4
 """Most factors of 2 that lambda may move away from the typical one."""
 
@@ -133,7 +136,8 @@ def lowest_point(trials: Mapping[int, float]) -> float:
 class Fitter:
     """Fits of one scene one after the other, as one stage to the person who watches.
 
-    `weight` is lambda, `tuned` whether the user set it on the way, `done` counts iterations.
+    `weight` is lambda, `tuned` whether the user set it on the way, `done` counts iterations, `total`
+    says how many there will be.
     """
 
     def __init__(
@@ -142,6 +146,7 @@ class Fitter:
         measurement: Measurement,
         settings: SimSettings,
         message: str = "variational",
+        total: int | None = None,
     ) -> None:
         self.weight = settings.regularisation or TYPICAL
         self.tuned = False
@@ -151,7 +156,7 @@ class Fitter:
         self._measurement = measurement
         canvas = scene.operator.canvas
         self._sigma = enlarged(canvas, measurement.variance.mean((0, 1)).sqrt())
-        self._total = max(settings.iterations, APPROACH + POLISH + REFINE)
+        self._total = total or max(settings.iterations, APPROACH + POLISH + REFINE)
 
     def state(self) -> dict[str, Tensor]:
         """Return a copy of what is fitted."""
@@ -198,6 +203,9 @@ class Fitter:
             {"params": [operator.mixing], "lr": 1e-3},
             {"params": [operator.shift], "lr": 5e-3 * rate},
         ]
+        if operator.background is not None:
+            step = BACKGROUND_STEP * self._measurement.level
+            groups.append({"params": [operator.background], "lr": step * rate})
         optimizer = torch.optim.Adam(groups)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if decay else None
         job = fit(
