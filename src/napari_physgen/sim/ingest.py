@@ -14,6 +14,7 @@ import scipy.fft
 
 from napari_physgen.errors import UserError
 from napari_physgen.physics.optics import frequencies
+from napari_physgen.sim._arrangement import Arrangement
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -65,7 +66,8 @@ def ingest(raw: ArrayLike, settings: SimSettings) -> Stack:
     ----------
     raw : array
         (frame, y, x), or (slow, fast, y, x) where the two are angle and phase, of any
-        real number type.
+        real number type; with a frame order that says so, a montage (y, x), or frames among
+        which one of plain light is left out.
     settings : SimSettings
 
     Raises
@@ -75,9 +77,11 @@ def ingest(raw: ArrayLike, settings: SimSettings) -> Stack:
         too small, constant, not finite or mostly saturated.
     """
     array = np.asarray(raw)
-    _check_type(array)
-    order: str = settings.order
-    if array.ndim == 4:
+    _check_type(array, settings)
+    order = Arrangement.parse(settings.order).plain
+    if order != settings.order:
+        array = _one_plane(array, settings)
+    elif array.ndim == 4:
         order = _order_of_axes(array.shape[:2], settings)
         array = array.reshape(-1, *array.shape[2:])
     _check_shape(array, settings)
@@ -93,7 +97,7 @@ def ingest(raw: ArrayLike, settings: SimSettings) -> Stack:
     return Stack(frames, settings.angles, settings.phases, order, warnings)
 
 
-def _check_type(array: NDArray[np.generic]) -> None:
+def _check_type(array: NDArray[np.generic], settings: SimSettings) -> None:
     if array.dtype == bool:
         raise UserError("This is a mask (true/false): choose the raw camera frames instead.")
     if array.dtype.kind not in "uif":
@@ -105,11 +109,28 @@ def _check_type(array: NDArray[np.generic]) -> None:
             "This looks like a colour (RGB) picture: SIM needs the grey raw frames, "
             "so convert it or choose one channel."
         )
-    if array.ndim not in (3, 4):
+    montage = "montage" in settings.order
+    if array.ndim == 2 and not montage:
+        raise UserError(
+            "This is one picture without the axes (frame, y, x): choose the raw stack or, if the "
+            "frames lie side by side in it, a frame order that begins with 'montage'."
+        )
+    if array.ndim not in ((2, 3, 4) if montage else (3, 4)):
         raise UserError(
             "The raw stack must have the axes (frame, y, x) or (angle, phase, y, x), "
             f"but it has {array.ndim} axes: choose one time point, slice and channel."
         )
+
+
+def _one_plane(array: NDArray[np.generic], settings: SimSettings) -> NDArray[np.generic]:
+    """Return the frames (frame, y, x) of an order that names more than angles and phases."""
+    frames = Arrangement.parse(settings.order).frames(array, settings)
+    if frames.size != np.prod(frames.shape[-3:]):
+        raise UserError(
+            f"In the frame order {settings.order} these are {np.prod(frames.shape[:-3])} planes "
+            f"of {frames.shape[-3]} frames: choose one plane or time point."
+        )
+    return frames.reshape(frames.shape[-3:])
 
 
 def _order_of_axes(slow_fast: tuple[int, ...], settings: SimSettings) -> str:

@@ -87,11 +87,28 @@ class SimSettings(Settings):
         title="Frame order",
         description="What the frames run over, slowest first; auto: found from the frames.",
     )
-    method: Literal["pinn", "variational", "wiener", "paper"] = setting(
+    method: Literal["pinn", "variational", "trained", "wiener", "paper"] = setting(
         "pinn",
         title="Method",
         description="pinn: variational image refined by a network and kept only if it explains "
-        "unseen pixels better; paper: the network of Burns & Liu 2023, for comparison.",
+        "unseen pixels better; trained: a network that learned from other stacks, quick; paper: "
+        "the network of Burns & Liu 2023, for comparison.",
+    )
+    model: Path | None = setting(
+        None,
+        title="Model",
+        description="File of the trained network (.safetensors); empty: the one that comes with "
+        "the program, which knows simulated objects only.",
+        only={"method": ("trained",)},
+    )
+    adaptation: int = setting(
+        0,
+        title="Adapt",
+        description="Steps in which the trained network adapts to this stack, 20 to 50 are enough; "
+        "0: it is used as it is.",
+        only={"method": ("trained",)},
+        ge=0,
+        le=1000,
     )
     zoom: int = setting(
         2, title="Zoom", description="Result pixels per camera pixel.", unit="x", ge=1, le=4

@@ -14,6 +14,15 @@ import scipy.ndimage
 from napari_physgen.errors import UserError
 from napari_physgen.physics.noise import Camera
 from napari_physgen.physics.optics import Otf
+from napari_physgen.sim._arrangement import Arrangement
+from napari_physgen.sim.light import (
+    hexagonal,
+    plasmonic,
+    saturated_stripes,
+    speckle,
+    stripes,
+    three_beam,
+)
 from napari_physgen.sim.results import Patterns
 
 if TYPE_CHECKING:
@@ -33,7 +42,7 @@ def simulate(
     settings: SimSettings,
     photons: float,
     seed: int,
-    patterns: Patterns | None = None,
+    patterns: Patterns | ArrayLike | None = None,
     camera: Camera = CAMERA,
     otf: Otf | None = None,
 ) -> NDArray[np.uint16]:
@@ -52,8 +61,10 @@ def simulate(
         widefield image of the stack.
     seed : int
         Of the noise and, by default, of the patterns.
-    patterns : Patterns, optional
-        Illumination; default `default_patterns(settings, seed)`.
+    patterns : Patterns or array, optional
+        Illumination, also as frames (frame, zoom * y, zoom * x); default
+        `default_patterns(settings, seed)`, for "given" the lattice and for "speckle" the speckle
+        of `sim.light`.
     camera : Camera, optional
     otf : Otf, optional
         Detection OTF; default ideal with the settings' damping (1 if not set).
@@ -79,10 +90,11 @@ def simulate(
             "The object must be bright somewhere and nowhere negative or NaN: "
             "subtract its minimum first."
         )
-    patterns = patterns or default_patterns(settings, seed)
+    if patterns is None:
+        patterns = default_light(light.shape, settings, seed)
     otf = otf or Otf.ideal(settings.na, settings.wavelength_nm, settings.otf_damping or 1.0)
-    expected = _image(light, settings.zoom, patterns, otf)
-    if settings.order == "phase-angle":
+    expected = _image(light, settings, patterns, otf)
+    if Arrangement.parse(settings.order).plain == "phase-angle":
         expected = expected.swapaxes(0, 1)
     frames = expected.reshape(-1, *expected.shape[2:])
     rng = np.random.default_rng([seed, 1])
@@ -93,7 +105,7 @@ def simulate(
 
 
 def _image(
-    light: NDArray[np.float32], zoom: int, patterns: Patterns, otf: Otf
+    light: NDArray[np.float32], settings: SimSettings, patterns: Patterns | ArrayLike, otf: Otf
 ) -> NDArray[np.float64]:
     """Return the noise-free frames (angle, phase, y, x) of an object."""
     import torch
@@ -101,41 +113,46 @@ def _image(
     from napari_physgen.sim.forward import Canvas, SimOperator
 
     height, width = light.shape
+    zoom = settings.zoom
     canvas = Canvas.around((height // zoom, width // zoom), zoom, MARGIN)
-    operator = SimOperator.sinusoidal(patterns, otf, canvas)
+    if isinstance(patterns, Patterns):
+        operator = SimOperator.sinusoidal(patterns, otf, canvas)
+    else:
+        frames = np.asarray(patterns, np.float32)
+        pixel = settings.pixel_size_nm
+        operator = SimOperator.given(frames, settings.angles, otf, canvas, pixel)
     with torch.no_grad():
         frames = operator(canvas.pad(torch.from_numpy(light), zoom)).numpy().astype(float)
     # A band limit leaves faint ripples; beside a bright line they may dip below zero.
     return np.asarray(np.maximum(frames, 0))
 
 
-def default_patterns(settings: SimSettings, seed: int, modulation: float = 0.8) -> Patterns:
-    """Return ideal illumination: equally spaced directions, equal phase steps.
+def default_light(
+    shape: tuple[int, ...], settings: SimSettings, seed: int
+) -> Patterns | NDArray[np.float32]:
+    """Return ideal illumination of the settings' kind for an object of `shape`."""
+    fine = (shape[0], shape[1])
+    if settings.pattern == "given":
+        return plasmonic(fine, settings, settings.frames, seed)
+    if settings.pattern == "speckle":
+        return speckle(fine, settings, settings.frames, seed)
+    return default_patterns(settings, seed)
 
-    The period follows from the excitation aperture if the settings have it; else the pattern
-    lies at 0.9 times the detection cutoff. Rotation and first phases are random.
+
+def default_patterns(settings: SimSettings, seed: int, modulation: float | None = None) -> Patterns:
+    """Return ideal illumination of the settings' kind: equal spacing, equal steps.
+
+    The period follows from the excitation aperture if the settings have it; else the finest wave
+    lies at 0.9 times the detection cutoff. Rotation and first phases are random. `modulation` is
+    that of stripes, 0.8 by default.
     """
-    rng = np.random.default_rng([seed, 0])
-    k = 0.9 * settings.cutoff
-    if settings.excitation_na is not None:
-        # Emission is 4-10 % redder than excitation.
-        excitation = settings.excitation_nm or 0.93 * settings.wavelength_nm
-        k = 2000 * settings.excitation_na / excitation
-    # Turning on by 180 / angles from a start within (-90, 90) degrees keeps the sign
-    # convention of `Patterns`.
-    start = rng.uniform(-np.pi / 2, np.pi / 2)
-    directions = start + np.pi / settings.angles * np.arange(settings.angles)
-    steps = 2 * np.pi * np.arange(settings.phases) / settings.phases
-    phases = rng.uniform(-np.pi, np.pi, (settings.angles, 1)) + steps
-    return Patterns(
-        wavevectors=k * np.stack([np.sin(directions), np.cos(directions)], -1),
-        phases=np.angle(np.exp(1j * phases)),
-        modulation=np.full(settings.angles, modulation),
-        peak_ratio=np.full(settings.angles, np.inf),
-        order="phase-angle" if settings.order == "phase-angle" else "angle-phase",
-        verdict="good",
-        pixel_size_nm=settings.pixel_size_nm,
-    )
+    if settings.pattern == "three-beam":
+        return three_beam(settings, seed)
+    if settings.pattern == "hexagonal":
+        return hexagonal(settings, seed)
+    if settings.pattern == "saturated":
+        return saturated_stripes(settings, seed)
+    return stripes(settings, seed, 0.8 if modulation is None else modulation)
 
 
 def filaments(shape: tuple[int, int], seed: int, background: float = 0.02) -> NDArray[np.float32]:
@@ -155,18 +172,18 @@ def filaments(shape: tuple[int, int], seed: int, background: float = 0.02) -> ND
     # Mean distance between neighbours of about 18 px: some parts resolved, some crowded.
     count = max(4, round(shape[0] * shape[1] / (18 * length)))
     for _ in range(count):
-        points = _filament(rng, shape, length)
+        points = filament_path(rng, shape, length)
         # Labels sit unevenly along a filament.
         labels = scipy.ndimage.gaussian_filter1d(rng.standard_normal(len(points)), 24)
         brightness = rng.uniform(0.5, 1) * np.exp(0.3 * labels / labels.std())
-        _draw(image, points, brightness)
+        draw(image, points, brightness)
     image = scipy.ndimage.gaussian_filter(image, 0.6)
     haze = scipy.ndimage.gaussian_filter(image, max(shape) / 12, mode="reflect")
     image = image / np.percentile(image, 99.9) + background * (0.5 + haze / haze.mean())
     return np.asarray(image / image.max(), np.float32)
 
 
-def _filament(
+def filament_path(
     rng: np.random.Generator, shape: tuple[int, int], length: float, step: float = 0.25
 ) -> NDArray[np.float64]:
     """Return points (n, 2), y and x in px, along a curve with slowly changing curvature."""
@@ -179,7 +196,7 @@ def _filament(
     return np.asarray(path - path[count // 2] + middle)
 
 
-def _draw(
+def draw(
     image: NDArray[np.float64], points: NDArray[np.float64], brightness: NDArray[np.float64]
 ) -> None:
     """Add points at sub-pixel places to `image`, shared among their four pixels."""
