@@ -18,15 +18,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.optimize import least_squares
 from torch import Tensor
 
 from napari_physgen.sim.results import Waves
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_physgen.sim.results import Patterns
 
 HARMONICS = 4
 """Highest harmonic that is modelled; the next one of s = 3 has 2 % of the light."""
+
+LARGEST = (-4.0, 20.0)
+"""Range of s."""
 
 SAMPLES = 64
 """Points of one period from which the harmonics are computed."""
@@ -47,6 +53,27 @@ def harmonics(modulation: Tensor, saturation: Tensor) -> Tensor:
     order = torch.arange(1, HARMONICS + 1, device=theta.device)[:, None]
     parts = 2 * (value[..., None, :] * (order * theta).cos()).mean(-1)
     return parts / value.mean(-1, keepdim=True)
+
+
+def fit_saturation(depths: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Return the modulation of the dose (angle,) and s that explain signed harmonics.
+
+    Parameters
+    ----------
+    depths : numpy.ndarray
+        (angle, harmonic), a_h / a_0 of the first two harmonics or more.
+    """
+    measured = torch.from_numpy(depths)
+    count = len(depths)
+
+    def misfit(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        parts = harmonics(torch.from_numpy(x[:count]), torch.tensor(x[count]))
+        return (parts[:, : depths.shape[1]] - measured).numpy().ravel()
+
+    start = [*np.full(count, 0.9), float(np.sign(-depths[:, 1].sum()))]
+    low, high = [*np.full(count, 0.05), LARGEST[0]], [*np.full(count, 1.0), LARGEST[1]]
+    x = least_squares(misfit, start, bounds=(low, high)).x
+    return x[:count], float(x[count])
 
 
 def saturated(patterns: Patterns, saturation: float) -> Patterns:
