@@ -62,6 +62,10 @@ class Tool:
 
 TOOLS: dict[str, Tool] = {
     "sim": Tool("napari_physgen.sim.settings:SimSettings", "napari_physgen.sim:reconstruct"),
+    "sim-train": Tool(
+        "napari_physgen.sim.training_settings:SimTrainingSettings",
+        "napari_physgen.sim.train_model:train_model",
+    ),
     "simulate": Tool(
         "napari_physgen.synthesis.settings:PhaseFieldSettings",
         "napari_physgen.synthesis:simulate",

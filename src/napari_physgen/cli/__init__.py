@@ -11,7 +11,14 @@ import pydantic
 from cyclopts import App, CycloptsError
 
 from napari_physgen import __version__
-from napari_physgen.cli import microstructures, priors, restoring, segmentation, stacks
+from napari_physgen.cli import (
+    microstructures,
+    priors,
+    restoring,
+    segmentation,
+    sim_models,
+    stacks,
+)
 from napari_physgen.cli import regions as region_maps
 from napari_physgen.cli.options import Folder, ImageJ, Partners
 from napari_physgen.cli.pictures import files
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
         RestoreSettings,
     )
     from napari_physgen.regions.settings import RegionSettings
+    from napari_physgen.sim.training_settings import SimTrainingSettings
 
 app = App(
     name="napari-physgen",
@@ -35,6 +43,7 @@ app = App(
     result_action="return_value",
 )
 app.command(stacks.sim)
+app.command(sim_models.sim_train)
 app.command(microstructures.simulate)
 app.command(microstructures.dataset)
 app.command(microstructures.calibrate)
@@ -86,6 +95,9 @@ def run(
         microstructures.fill(loaded.tool, settings, out)
     elif loaded.tool in segmentation.TOOLS:
         segmentation.process(loaded.tool, settings, raw or [], out, stem(recipe))
+    elif loaded.tool == "sim-train":
+        learned_from = cast("SimTrainingSettings", settings)
+        sim_models.learn(learned_from, raw or [], out / stem(recipe))
     elif loaded.tool == "regions":
         region_maps.process(cast("RegionSettings", settings), raw or [], out)
     elif loaded.tool == "prior":
