@@ -21,17 +21,23 @@ from napari_physgen.physics.optics import TYPICAL_DAMPING, ideal_otf
 from napari_physgen.sim._bands import bands, mixing, overlap
 
 if TYPE_CHECKING:
-    from napari_physgen.physics.optics import Otf
     from napari_physgen.sim._bands import Complex, Field, Overlap, Real, Wave
 
 CLEAR = 0.3
 """Part of the cutoff above which out-of-focus light, which is not modulated, no longer matters."""
 
-MODULATIONS = np.linspace(0.01, 1.4, 140)
+MODULATIONS = np.linspace(0.01, 1.98, 198)
+LARGEST = 1.2
+"""Modulation depths that are tried, and the largest one of a single wave, with its error."""
+
 UNEVEN = 0.01
 """Variance of the logarithm of the bands' ratio that is no camera noise."""
 
 DAMPINGS = (0.08, 1.0)
+
+RINGS = 24
+FAINTEST = 1e-3
+"""Rings in which the object's power is measured, and the least one relative to the strongest."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +117,13 @@ def reduced(
     )
 
 
-def _misfit(power: OverlapPower, otf: Otf) -> Real:
-    """Return the errors-in-variables misfit for all `MODULATIONS` (modulation,)."""
-    h_here, h_there = otf(power.k_here, 0), otf(power.k_there, 0)
+def _misfit(power: OverlapPower, field: Field) -> Real:
+    """Return the errors-in-variables misfit for all `MODULATIONS` (modulation,).
+
+    Each bin counts as far as its signal stands out: where the object has less power P than the
+    noise, the product of both bands' noises, A B / P, hides the ratio as well.
+    """
+    h_here, h_there = field.otf(power.k_here, 0), field.otf(power.k_there, 0)
     half = MODULATIONS[:, None] / 2
     error = (
         h_there**2 * power.side
@@ -121,12 +131,23 @@ def _misfit(power: OverlapPower, otf: Otf) -> Real:
         + half**2 * h_here**2 * power.centre
     )
     camera = power.side_noise * h_there**2 + power.centre_noise * half**2 * h_here**2
-    signal = np.maximum(power.centre / power.count - power.centre_noise, 0)
     typical = _typical(power)
-    model = power.error * signal * h_here**2 * typical**2
+    usual = power.side_noise * h_there**2 + power.centre_noise * typical**2 * h_here**2
+    signal = _object_power(power, h_there, field.cutoff)
+    model = power.error * signal * (h_there * h_here * typical) ** 2
+    weight = usual / (usual + model + power.side_noise * power.centre_noise / signal)
     # Where the OTF passes neither band (a measured one may end early) there is nothing to compare.
     seen = (h_here > 0) & (h_there > 0)
-    return np.asarray(np.sum((error / np.where(seen, camera + model, np.inf)), axis=1))
+    return np.asarray(np.sum(weight * error / np.where(seen, camera, np.inf), axis=1))
+
+
+def _object_power(power: OverlapPower, h_there: Real, cutoff: float) -> Real:
+    """Return the object's power (bin,) from the centre band, averaged over rings."""
+    ring = (power.k_there / cutoff * RINGS).astype(int)
+    signal = (power.centre - power.count * power.centre_noise) * h_there**2
+    light = np.bincount(ring, power.count * h_there**4)
+    mean = np.bincount(ring, signal) / np.where(light > 0, light, np.inf)
+    return np.asarray(np.maximum(mean, FAINTEST * max(float(mean.max()), 1e-300))[ring])
 
 
 def _typical(power: OverlapPower) -> float:
@@ -136,10 +157,17 @@ def _typical(power: OverlapPower) -> float:
     return float(np.clip(np.sqrt(side / centre), 0.05, 0.6))
 
 
-def fit_modulation(power: OverlapPower, field: Field) -> float:
+def fit_modulation(power: OverlapPower, field: Field, largest: float = LARGEST) -> float:
     """Return the modulation depth with the smallest misfit."""
-    misfit = _misfit(power, field.otf)
-    return float(np.clip(_vertex(MODULATIONS, misfit), 0, 1.2))
+    return float(np.clip(_vertex(MODULATIONS, _misfit(power, field)), 0, largest))
+
+
+def modulation_error(power: OverlapPower, field: Field) -> float:
+    """Return the standard error of the modulation that the misfit's curvature gives."""
+    misfit = _misfit(power, field)
+    best = int(np.clip(np.argmin(misfit), 1, misfit.size - 2))
+    curve = misfit[best - 1] - 2 * misfit[best] + misfit[best + 1]
+    return float((MODULATIONS[1] - MODULATIONS[0]) / np.sqrt(max(float(curve), 1e-12)))
 
 
 def fit_damping(powers: list[OverlapPower], cutoff: float) -> float:

@@ -148,6 +148,29 @@ def _off_spacing(q: Real, other: Real, angles: int) -> float:
     return float((turn - nearest) * unit)
 
 
+def expected(wavevectors: Real, errors: Real, missing: int) -> Real:
+    """Return the wavevector (2,) that common |k| and equal spacing give for a missing angle.
+
+    Parameters
+    ----------
+    wavevectors : numpy.ndarray
+        (angle, 2), 1/um.
+    errors : numpy.ndarray
+        (angle,), their standard errors; those that are infinite do not count.
+    missing : int
+    """
+    count = len(wavevectors)
+    weight = np.where(np.arange(count) == missing, 0.0, 1 / errors**2)
+    radius = np.average(np.hypot(*wavevectors.T), weights=weight)
+    unit = np.pi / count
+    directions = np.arctan2(*wavevectors.T)
+    turn = np.sum(weight * np.exp(2j * np.pi * directions / unit))
+    free = np.angle(turn) * unit / (2 * np.pi) + unit * np.arange(count)
+    used = np.abs(_turned(free[:, None] - directions[weight > 0])).min(axis=1)
+    best = free[np.argmax(used)]
+    return np.asarray(radius * np.array([np.sin(best), np.cos(best)]))
+
+
 def _expected(sure: list[Choice], angles: int) -> tuple[float, Real]:
     """Return |k| and the directions (angle,) in [0, pi) that the sure peaks point to."""
     radius = float(np.median([np.hypot(*s.q) for s in sure]))

@@ -13,9 +13,12 @@ import numpy as np
 import scipy.fft
 
 from napari_physgen.sim._bands import Wave, bands, equal_phases, mixing, overlap
-from napari_physgen.sim._whittle import fit_phases, statistics
+from napari_physgen.sim._errors import with_errors
+from napari_physgen.sim._whittle import fit_phases, phase_covariance, power_law, statistics
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_physgen.sim._bands import Field, Overlap, Real
 
 
@@ -31,7 +34,9 @@ def _first_guesses(cut: Overlap, field: Field, count: int) -> list[Real]:
     return guesses
 
 
-def fit(frames: Real, field: Field, start: Wave | Real, rounds: int = 4) -> Wave:
+def fit(
+    frames: Real, field: Field, start: Wave | Real, rounds: int = 4, hold: bool = False
+) -> Wave:
     """Refine one angle's pattern until its wavevector stands still.
 
     Parameters
@@ -42,29 +47,38 @@ def fit(frames: Real, field: Field, start: Wave | Real, rounds: int = 4) -> Wave
         Its OTF weighs the bands.
     start : Wave or numpy.ndarray
         Wavevector within a DFT pixel, with or without phases.
+    rounds : int
+    hold : bool
+        Keep the wavevector as it is.
     """
     count = len(frames)
     frames = frames - frames.mean()
     noise = field.sharpened_noise(frames)
     sharp = field.sharpened(frames)
     spectra = scipy.fft.fft2(sharp)
+    law = power_law(spectra, noise, field)
     known = isinstance(start, Wave)
     wave = start if isinstance(start, Wave) else Wave(start, np.zeros(count), np.ones(count), 0.5)
     for _ in range(rounds):
         cut = overlap(sharp, spectra, field, wave.q)
         stats = statistics(cut, field, spectra, wave.q, noise)
         starts = [wave.phases] if known else _first_guesses(cut, field, count)
-        wave, known = fit_phases(stats, wave, starts), True
-        step = _wavevector_step(cut, field, wave, noise)
+        fitted, known = fit_phases(stats, wave, starts), True
+        step, curvature = _wavevector_step(cut, field, fitted, noise, law)
+        step = np.zeros(2) if hold else step
         centre = (np.array(field.shape) - 1) / 2 * field.pixel_um
-        wave = replace(wave, q=wave.q + step, phases=wave.phases - 2 * np.pi * step @ centre)
+        wave = replace(fitted, q=fitted.q + step, phases=fitted.phases - 2 * np.pi * step @ centre)
         if np.all(np.abs(step) < 0.003 * field.steps):
             break
-    return wave
+    return with_errors(wave, curvature, phase_covariance(stats, fitted))
 
 
-def _wavevector_step(cut: Overlap, field: Field, wave: Wave, noise: float) -> Real:
+def _wavevector_step(
+    cut: Overlap, field: Field, wave: Wave, noise: float, law: Callable[[Real], Real]
+) -> tuple[Real, Real]:
     """Return how far (1/um) the correlation peak of the fitted bands lies from `wave.q`.
+
+    And the curvature (2, 2) of -ln likelihood there.
 
     Both bands are given the same transfer function, H(k) H(k - q) times a common weight; with
     unequal ones the peak moves by some hundredths of a DFT pixel.
@@ -84,7 +98,9 @@ def _wavevector_step(cut: Overlap, field: Field, wave: Wave, noise: float) -> Re
         0
     ] * boost_there**2
     model = wave.error * (half * h_here) ** 2 * np.maximum(power, 0)
-    weight = 1 / np.sqrt(camera + model)
+    # Where the object is fainter than the noise of both bands, their product is noise as well.
+    both = gains[0] * gains[1] * (noise * boost_here * boost_there) ** 2
+    weight = 1 / np.sqrt(camera + model + both / law(np.hypot(*cut.k_there)))
     a, b = np.zeros((2, *field.shape), complex)
     a[cut.index] = weight * h_there * side
     b[cut.index] = weight * h_here * centre
@@ -119,4 +135,7 @@ def _wavevector_step(cut: Overlap, field: Field, wave: Wave, noise: float) -> Re
             break
         move = -np.linalg.solve(hessian, gradient)
         step = step + np.clip(move, -0.1 * field.steps, 0.1 * field.steps)
-    return np.asarray(step)
+    power, _, hessian = correlation(step)
+    # -ln likelihood holds the correlation C as -m |C| times the size of the DFT.
+    curvature = -hessian / (2 * np.sqrt(power)) * wave.modulation * product.size
+    return np.asarray(step), curvature

@@ -1,9 +1,10 @@
 """Where the pattern's wavevector may be: significance of band correlation in a ring.
 
-The frames of one angle, minus their mean, are correlated with their mean. Both are
-whitened and weighted by the part of their power that is signal, so that the correlation
-at a wrong wavevector is circular complex Gaussian noise of equal size everywhere. A peak of
-r times the median amplitude then happens by chance with probability 2^(-r^2) per cell.
+The frames of one angle, minus their mean, are correlated with their mean. Both pass a matched
+filter, signal over noise as the OTF and a power law of the object let expect, and are scaled so
+that the correlation at a wrong wavevector is circular complex Gaussian noise of equal size
+everywhere. A peak of r times the median amplitude then happens by chance with probability
+2^(-r^2) per cell.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import scipy.ndimage
 import scipy.special
 
 from napari_physgen.sim._bands import NOTCH
+from napari_physgen.sim._whittle import power_law
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,18 +94,25 @@ def landscape(frames: Real, field: Field, low: float, high: float) -> Landscape:
         Search ring, 1/um.
     """
     count = len(frames)
-    mean = field.spectrum(frames.mean(axis=0) - frames.mean())
+    even = frames - frames.mean()
+    mean = field.spectrum(even.mean(axis=0))
     rows = scipy.fft.fft(frames, axis=0)[1 : count // 2 + 1] / np.sqrt(count)
     sides = field.spectrum(rows)
     noise = field.noise_power(sides)
     grid = _grid(field, high)
-    b, b_power = _whitened(mean, noise / count, field, grid)
+    ratio = field.radius / field.cutoff
+    transfer = np.where((ratio > NOTCH) & (ratio < 0.98), field.otf(*field.k), 0.0)
+    b_filter, b_power = _centre_filter(even, field, transfer)
+    b = scipy.fft.ifft2(_padded(mean * b_filter, grid))
+    b_weight = _padded(b_power, grid).real
     products, numerators, weights = [], [], []
     for side in sides:
-        a, a_power = _whitened(side, noise, field, grid)
+        power = np.maximum(field.radial_mean(np.abs(side) ** 2), noise)
+        a = scipy.fft.ifft2(_padded(side * transfer / power, grid))
+        a_weight = _padded(transfer**2 / power, grid).real
         products.append(a * b.conj())
         numerators.append(np.abs(scipy.fft.fft2(products[-1])) ** 2)
-        overlap = scipy.fft.ifft2(scipy.fft.fft2(a_power) * scipy.fft.fft2(b_power).conj())
+        overlap = scipy.fft.ifft2(scipy.fft.fft2(a_weight) * scipy.fft.fft2(b_weight).conj())
         weights.append(np.maximum(overlap.real, 1e-3 * overlap.real.max()))
     pixel = tuple(field.pixel_um * n / g for n, g in zip(field.shape, grid, strict=True))
     k_y = np.fft.fftfreq(grid[0], pixel[0])[:, None] + np.zeros(grid)
@@ -159,24 +168,14 @@ def _grid(field: Field, high: float) -> tuple[int, int]:
     )
 
 
-def _whitened(
-    spectrum: Complex, noise: float, field: Field, grid: tuple[int, int]
-) -> tuple[Complex, Real]:
-    """Whiten a spectrum, weight it by its signal part, and move it to the search grid.
-
-    Returns
-    -------
-    image : numpy.ndarray
-        (y, x) on `grid`.
-    weight : numpy.ndarray
-        Expected power of its spectrum, on `grid`.
-    """
-    power = field.radial_mean(np.abs(spectrum) ** 2)
-    signal = np.clip(1 - noise / np.maximum(power, 1e-300), 0, 1)
-    ratio = field.radius / field.cutoff
-    weight = np.where((ratio > NOTCH) & (ratio < 0.98), signal, 0.0)
-    filtered = spectrum * np.sqrt(weight / np.maximum(power, 1e-300))
-    return scipy.fft.ifft2(_padded(filtered, grid)), _padded(weight, grid).real
+def _centre_filter(frames: Real, field: Field, transfer: Real) -> tuple[Real, Real]:
+    """Return the matched filter (y, x) of the mean frame and the expected power behind it."""
+    noise = field.sharpened_noise(frames)
+    law = power_law(scipy.fft.fft2(field.sharpened(frames)), noise, field)
+    signal = law(field.radius) * len(frames) / noise
+    power = 1 + transfer**2 * signal
+    gain = transfer * signal / power
+    return gain, gain**2 * power
 
 
 def _padded(spectrum: Complex | Real, grid: tuple[int, int]) -> Complex:

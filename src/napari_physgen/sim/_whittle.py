@@ -15,7 +15,7 @@ statistical weight.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ from scipy.optimize import minimize
 from napari_physgen.sim._bands import NOTCH, Overlap, Wave, equal_phases, turn_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_physgen.sim._bands import Complex, Field, Real
 
 MODEL_ERROR = (1e-4, 0.3)
@@ -32,17 +34,14 @@ MODEL_ERROR = (1e-4, 0.3)
 the signal: least and most. It is fitted with the pattern."""
 
 STEP_PRIOR = 0.7
-BRIGHTNESS_PRIOR = 0.03
+BRIGHTNESS_PRIOR = 0.01
 """Soft priors: phases deviate from equal steps by about 0.7 rad, brightness from the frame's mean
-by 3 %. They matter only where the frames say less."""
-
-PHASE_PER_ERROR = np.radians(18)
-"""Phase error per square root of the model error (measured on simulated filaments and spots)."""
+by 1 %. They matter only where the frames say less."""
 
 BINS = 10
 """Bins per axis of (|k|, |k - q|), within which the covariance counts as constant."""
 
-INDEPENDENT = 0.6
+INDEPENDENT = 0.37
 """Independent frequencies per DFT pixel of the apodised field."""
 
 
@@ -59,7 +58,7 @@ class Statistics:
     h_here, h_there : numpy.ndarray
         (bin,), OTF at k and at k - q.
     power : numpy.ndarray
-        (bin, 4), power of S at k, k - q, k + q, k - 2q.
+        (bin, 4), power of S at k, k - q, k + q, k - 2q; or (bin, column) at given offsets.
     noise : numpy.ndarray
         (2, bin), noise power of D_p at k and at k - q.
     """
@@ -72,13 +71,24 @@ class Statistics:
     noise: Real
 
 
-def statistics(cut: Overlap, field: Field, spectra: Complex, q: Real, noise: float) -> Statistics:
-    """Reduce an overlap to binned covariances, with a power law for the object."""
-    level, slope = _power_law(spectra.mean(axis=0), noise / len(spectra), field)
+def statistics(
+    cut: Overlap,
+    field: Field,
+    spectra: Complex,
+    q: Real,
+    noise: float,
+    offsets: Real | None = None,
+) -> Statistics:
+    """Reduce an overlap to binned covariances, with a power law for the object.
+
+    `offsets` (column, 2) says at which k - offset its power is wanted.
+    """
+    law = power_law(spectra, noise, field)
     k, k_there = np.array(cut.k_here), np.array(cut.k_there)
-    others = (k, k_there, k + q[:, None], k_there - q[:, None])
-    radii = [np.hypot(*o) for o in others]
-    cells = np.stack(radii[:2]) / field.cutoff * BINS
+    if offsets is None:
+        offsets = np.outer([0, 1, -1, 2], q)
+    radii = [np.hypot(*(k - o[:, None])) for o in offsets]
+    cells = np.stack([np.hypot(*k), np.hypot(*k_there)]) / field.cutoff * BINS
     label = cells[0].astype(int) * BINS + cells[1].astype(int)
     _, label, count = np.unique(label, return_inverse=True, return_counts=True)
 
@@ -98,10 +108,7 @@ def statistics(cut: Overlap, field: Field, spectra: Complex, q: Real, noise: flo
     edges = np.concatenate([[0], np.cumsum(count)])
     u = u[:, order]
     sample = np.stack([u[:, a:b] @ u[:, a:b].conj().T / (b - a) for a, b in pairwise(edges)])
-    lowest = NOTCH * field.cutoff
-    power = np.stack(
-        [mean(np.exp(level - slope * np.log(np.maximum(r, lowest)))) for r in radii], -1
-    )
+    power = np.stack([mean(law(radius)) for radius in radii], -1)
     return Statistics(
         sample=sample,
         count=INDEPENDENT * count.astype(np.float64),
@@ -112,8 +119,18 @@ def statistics(cut: Overlap, field: Field, spectra: Complex, q: Real, noise: flo
     )
 
 
-def _power_law(mean: Complex, noise: float, field: Field) -> tuple[float, float]:
-    """Fit ln of the object's power = level - slope ln k, from the mean of the frames."""
+def power_law(spectra: Complex, noise: float, field: Field) -> Callable[[Real], Real]:
+    """Return the object's power as a function of |k|, a power law fitted to the mean frame.
+
+    Parameters
+    ----------
+    spectra : numpy.ndarray
+        (phase, y, x), of the sharpened frames.
+    noise : float
+        Their noise power before sharpening.
+    field : Field
+    """
+    mean, noise = spectra.mean(axis=0), noise / len(spectra)
     ratio = field.radius / field.cutoff
     inside = (ratio > NOTCH) & (ratio < 0.75)
     radius = field.radius[inside]
@@ -130,7 +147,8 @@ def _power_law(mean: Complex, noise: float, field: Field) -> tuple[float, float]
         good = filled & (power > 0)
     x, y = np.log(k[good]), np.log(power[good] / transfer[good])
     slope, level = np.polyfit(x, y, 1, w=np.sqrt(count[good]))
-    return float(level), float(-slope)
+    lowest = NOTCH * field.cutoff
+    return lambda radius: np.asarray(np.exp(level + slope * np.log(np.maximum(radius, lowest))))
 
 
 def whittle(
@@ -146,7 +164,11 @@ def whittle(
     slope : float
         d value / d error.
     """
-    a = _transfer(stats, phases, strengths, m)
+    return likelihood(stats, _transfer(stats, phases, strengths, m), error)
+
+
+def likelihood(stats: Statistics, a: Complex, error: float) -> tuple[float, Complex, float]:
+    """Return the same for frames that a matrix `a` (bin, 2 P, column) makes of the object."""
     ap = a * stats.power[:, None, :]
     c = ap @ a.conj().swapaxes(-1, -2)
     size = c.shape[-1]
@@ -207,16 +229,14 @@ class Cost:
         d_s += 2 * uneven / BRIGHTNESS_PRIOR**2
         return float(value), np.concatenate([d_phase, d_s, [d_m, d_error * error]])
 
-    def phase_error(self, x: Real) -> float:
-        """Return the standard error of the phase steps at the minimum `x`, rad."""
-        count, small = self.equal.size, 1e-3
+    def phase_covariance(self, x: Real) -> Real:
+        """Return the covariance (phase, phase) of the phases at the minimum `x`."""
+        small, count = 1e-3, self.equal.size
         shifts = small * np.eye(x.size)
         hessian = np.array([(self(x + d)[1] - self(x - d)[1]) / (2 * small) for d in shifts])
         values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
-        flat = np.maximum(values, 1e-3 * values[-1] / x.size)
-        steps = vectors[:count] - vectors[:count].mean(axis=0)
-        statistical = np.sum(steps**2 / flat) / (count - 1)
-        return float(np.sqrt(statistical + PHASE_PER_ERROR**2 * np.exp(x[-1])))
+        covariance = (vectors / np.maximum(values, 1e-3 * values[-1] / x.size)) @ vectors.T
+        return np.asarray(covariance[:count, :count])
 
 
 def fit_phases(stats: Statistics, start: Wave, starts: list[Real]) -> Wave:
@@ -228,22 +248,32 @@ def fit_phases(stats: Statistics, start: Wave, starts: list[Real]) -> Wave:
         (0.0, 1.3),
         tuple(np.log(MODEL_ERROR)),
     ]
-    found: list[tuple[float, int, Real, Cost]] = []
+    found: list[tuple[float, int, Real]] = []
     for phases in starts:
         cost = Cost(stats, turn_of(phases) * equal_phases(count))
-        x = np.concatenate(
-            [phases, np.log(start.strengths), [start.modulation, np.log(start.error)]]
-        )
+        x = _parameters(replace(start, phases=phases))
         solution = minimize(
             cost, x, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100}
         )
-        found.append((float(solution.fun), len(found), solution.x, cost))
-    *_, x, cost = min(found)
+        found.append((float(solution.fun), len(found), solution.x))
+    *_, x = min(found)
     return Wave(
         q=start.q,
         phases=x[:count],
         strengths=np.exp(x[count : 2 * count]),
         modulation=float(x[-2]),
         error=float(np.exp(x[-1])),
-        phase_error=cost.phase_error(x),
+    )
+
+
+def phase_covariance(stats: Statistics, wave: Wave) -> Real:
+    """Return the covariance (phase, phase) of fitted phases, from the curvature."""
+    cost = Cost(stats, turn_of(wave.phases) * equal_phases(len(wave.phases)))
+    return cost.phase_covariance(_parameters(wave))
+
+
+def _parameters(wave: Wave) -> Real:
+    """Return the parameters of `Cost`."""
+    return np.concatenate(
+        [wave.phases, np.log(wave.strengths), [wave.modulation, np.log(wave.error)]]
     )

@@ -19,11 +19,19 @@ from napari_physgen.errors import UserError
 from napari_physgen.physics.noise import estimate_camera
 from napari_physgen.physics.optics import TYPICAL_DAMPING, Otf
 from napari_physgen.sim._bands import Field
-from napari_physgen.sim._damping import fit_damping, fit_modulation, overlap_power
-from napari_physgen.sim._joint import choose
+from napari_physgen.sim._damping import (
+    fit_damping,
+    fit_modulation,
+    modulation_error,
+    overlap_power,
+)
+from napari_physgen.sim._errors import phase_error, with_modulation
+from napari_physgen.sim._joint import choose, expected
+from napari_physgen.sim._kinds import KINDS, fit_combs
 from napari_physgen.sim._refine import fit
 from napari_physgen.sim._search import landscape, zoomed_peak
 from napari_physgen.sim._steps import share_steps
+from napari_physgen.sim._verdict import judge
 from napari_physgen.sim.detection import detection_otf
 from napari_physgen.sim.ingest import ingest
 from napari_physgen.sim.results import Patterns
@@ -98,8 +106,17 @@ def estimate_patterns(
     # numpy's threads cost more than they bring on matrices this small
     with threadpool_limits(1, user_api="blas"):
         attempt = yield from _search(stack, field, settings)
-        waves, field = yield from _fit(attempt, field, fit_otf=known is None)
-    patterns = _patterns(attempt, waves, field, settings)
+        kind = KINDS.get(settings.pattern)
+        if kind is None:
+            waves, field = yield from _fit(attempt, field, fit_otf=known is None)
+            patterns = _patterns(attempt, waves, waves, field, settings)
+        else:
+            lands, choices = attempt.lands, attempt.choices
+            fits = fit_combs(kind, attempt.frames, field, lands, choices, known is None)
+            combs, field = yield from fits
+            first = [comb.waves[0] for comb in combs]
+            patterns = _patterns(attempt, first, kind.judged(combs), field, settings)
+            patterns = kind.completed(patterns, combs)
     return replace(patterns, figures=figures(stack.by_angle(attempt.order), patterns, settings))
 
 
@@ -111,6 +128,8 @@ def _search(stack: Stack, field: Field, settings: SimSettings) -> Job[Attempt]:
         offset = estimate_camera(
             stack.frames, settings.cutoff, settings.pixel_size_nm, gain=settings.camera_gain
         ).offset
+    kind = KINDS.get(settings.pattern)
+    sort, pick = (kind.sort, kind.choose) if kind else (np.asarray, choose)
     attempts = []
     for number, order in enumerate(orders):
         frames, brightness = _normalised(stack, order, offset)
@@ -118,8 +137,8 @@ def _search(stack: Stack, field: Field, settings: SimSettings) -> Job[Attempt]:
         for angle in range(stack.angles):
             step = number * stack.angles + angle
             yield Progress(step, len(orders) * stack.angles, "looking for the patterns")
-            lands.append(landscape(frames[angle], field, *search_ring(settings)))
-        attempts.append(Attempt(order, frames, brightness, lands, choose(lands)))
+            lands.append(landscape(sort(frames[angle]), field, *search_ring(settings)))
+        attempts.append(Attempt(order, frames, brightness, lands, pick(lands)))
     return max(attempts, key=lambda attempt: attempt.evidence)
 
 
@@ -140,11 +159,26 @@ def _fit(attempt: Attempt, field: Field, fit_otf: bool) -> Job[tuple[list[Wave],
     for angle, wave in enumerate(waves):
         yield Progress(len(waves) + angle, total, message)
         waves[angle] = fit(attempt.frames[angle], rough, wave, rounds=2)
-    depths = [
-        replace(wave, modulation=fit_modulation(overlap_power(frames, field, wave), field))
-        for frames, wave in zip(attempt.frames, share_steps(waves), strict=True)
-    ]
-    return depths, field
+    waves = _measured(attempt.frames, waves, field)
+    lost = [c.how == "guessed" and w.lost for c, w in zip(attempt.choices, waves, strict=True)]
+    if any(lost) and not all(lost):
+        q = np.array([w.q for w in waves])
+        errors = np.where(lost, np.inf, [w.q_error for w in waves])
+        for angle in (a for a, missing in enumerate(lost) if missing):
+            moved = expected(q, errors, angle)
+            waves[angle] = fit(attempt.frames[angle], rough, moved, rounds=1, hold=True)
+        waves = _measured(attempt.frames, waves, field)
+    return waves, field
+
+
+def _measured(frames: Real, waves: list[Wave], field: Field) -> list[Wave]:
+    """Return the waves with common steps, and with their modulation and its error."""
+    waves = share_steps(waves)
+    for angle, wave in enumerate(waves):
+        power = overlap_power(frames[angle], field, wave)
+        modulation, error = fit_modulation(power, field), modulation_error(power, field)
+        waves[angle] = with_modulation(wave, modulation, error)
+    return waves
 
 
 def search_ring(settings: SimSettings) -> tuple[float, float]:
@@ -184,7 +218,9 @@ def _normalised(stack: Stack, order: str, offset: float) -> tuple[Real, Real]:
     return frames / brightness[..., None, None], brightness
 
 
-def _patterns(attempt: Attempt, waves: list[Wave], field: Field, settings: SimSettings) -> Patterns:
+def _patterns(
+    attempt: Attempt, waves: list[Wave], judged: list[Wave], field: Field, settings: SimSettings
+) -> Patterns:
     """Collect the fits, with the sign convention of `Patterns`."""
     wavevectors = np.array([w.q for w in waves])
     phases = np.array([w.phases for w in waves])
@@ -193,72 +229,17 @@ def _patterns(attempt: Attempt, waves: list[Wave], field: Field, settings: SimSe
         if forward < 0:
             wavevectors[a], phases[a] = -wavevectors[a], -phases[a]
     intensities = attempt.brightness * np.array([w.strengths / w.strengths.mean() for w in waves])
-    modulation = np.array([w.modulation for w in waves])
     return Patterns(
         wavevectors=wavevectors,
         phases=np.angle(np.exp(1j * phases)),
-        modulation=modulation,
+        modulation=np.array([w.modulation for w in waves]),
         peak_ratio=np.array([c.ratio for c in attempt.choices]),
         order=attempt.order,
-        verdict=judge(attempt.choices, wavevectors, modulation),
+        verdict=judge(attempt.choices, judged, field.steps),
         pixel_size_nm=settings.pixel_size_nm,
         intensities=intensities / intensities.mean(),
         otf_damping=field.otf.damping,
+        wavevector_error=np.array([w.q_error for w in waves]),
+        phase_error=np.array([phase_error(w) for w in waves]),
+        modulation_error=np.array([w.modulation_error for w in waves]),
     )
-
-
-def judge(choices: list[Choice], wavevectors: Real, modulation: Real) -> str:
-    """Say in words how far the patterns can be trusted."""
-    guessed = _which([c.how == "guessed" for c in choices])
-    if guessed:
-        return (
-            f"failed: the pattern of {guessed} was not found; try the excitation NA and "
-            "wavelength, more light or averaged frames, and check NA, pixel size and frame order"
-        )
-    same = _which(_repeated(wavevectors))
-    if same:
-        return (
-            f"failed: {same} show the same pattern; check the frame order and the numbers of "
-            "angles and phases"
-        )
-    remarks = []
-    helped = _which([c.how == "helped" for c in choices])
-    if helped:
-        remarks.append(f"{helped} found only with the help of the common period and spacing")
-    odd = _which(_odd_ones(wavevectors))
-    if odd:
-        remarks.append(f"{odd} does not fit equal periods and equally spaced directions")
-    weak = _which([m < 0.1 for m in modulation])
-    if weak:
-        remarks.append(f"weak modulation in {weak}")
-    return "usable: " + "; ".join(remarks) if remarks else "good"
-
-
-def _which(flags: list[bool]) -> str:
-    numbers = [str(i + 1) for i, flag in enumerate(flags) if flag]
-    if not numbers:
-        return ""
-    return f"angle {numbers[0]}" if len(numbers) == 1 else "angles " + " and ".join(numbers)
-
-
-def _turns(wavevectors: Real) -> Real:
-    """Return the turns (angle, angle) between directions, in units of equal spacing."""
-    direction = np.arctan2(wavevectors[:, 0], wavevectors[:, 1])
-    return np.asarray((direction[:, None] - direction) * len(wavevectors) / np.pi)
-
-
-def _repeated(wavevectors: Real) -> list[bool]:
-    """Tell which angles have the same direction as another one."""
-    count = len(wavevectors)
-    turns = _turns(wavevectors) % count
-    same = np.asarray(np.minimum(turns, count - turns) < 0.2) & ~np.eye(count, dtype=bool)
-    return [bool(row.any()) for row in same]
-
-
-def _odd_ones(wavevectors: Real) -> list[bool]:
-    """Tell which angles differ by > 3 % in |k| or by > 5 degrees from equal spacing."""
-    radius = np.linalg.norm(wavevectors, axis=1)
-    off_period = np.abs(radius / np.median(radius) - 1) > 0.03
-    turns = _turns(wavevectors)
-    off = np.abs(turns - np.round(turns)) * 180 / len(wavevectors)
-    return [bool(x) for x in off_period | (np.median(off, axis=1) > 5)]
