@@ -26,6 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from typing import Any, Self
+
     from numpy.typing import NDArray
 
     from napari_physgen.physics.optics import Otf
@@ -147,7 +149,7 @@ class SimOperator(nn.Module):
         self.register_buffer("transfer", otf * align / canvas.zoom**2, persistent=False)
 
     @classmethod
-    def sinusoidal(cls, patterns: Patterns, otf: Otf, canvas: Canvas) -> SimOperator:
+    def sinusoidal(cls, patterns: Patterns, otf: Otf, canvas: Canvas) -> Self:
         """Return the operator of estimated sinusoidal patterns."""
         pixel = patterns.pixel_size_nm / 1000
         y, x = (
@@ -169,7 +171,7 @@ class SimOperator(nn.Module):
         return cls(
             _tensor(basis),
             _tensor(mixing),
-            _transfer(otf, canvas, pixel),
+            transfer(otf, canvas, pixel),
             canvas,
             _tensor(waves.wavevectors * pixel),
         )
@@ -189,11 +191,11 @@ class SimOperator(nn.Module):
         basis = canvas.pad(_tensor(frames), canvas.zoom)
         basis = basis.reshape(groups, count // groups, *basis.shape[-2:])
         mixing = torch.ones(groups, count // groups, 1)
-        return cls(basis, mixing, _transfer(otf, canvas, pixel_size_nm / 1000), canvas)
+        return cls(basis, mixing, transfer(otf, canvas, pixel_size_nm / 1000), canvas)
 
     def forward(self, rho: Tensor) -> Tensor:
         """Return the frames (angle, phase, y, x) of an object on the fine canvas (y, x)."""
-        bands = self._low_pass(rho * self.basis)
+        bands = self._low_pass(rho * self.light())
         if self.shared:
             plain = self._low_pass(rho)[None, None].expand(len(bands), -1, -1, -1)
             bands = torch.cat([plain, bands], 1)
@@ -203,6 +205,14 @@ class SimOperator(nn.Module):
         frames = torch.einsum("apb,abyx->apyx", self._weights(), self.canvas.crop(fields))
         frames = frames * self.gain()
         return frames if self.background is None else frames + self.background
+
+    def light(self) -> Tensor:
+        """Return the basis patterns (angle, basis, y, x) on the fine canvas."""
+        return self.basis
+
+    def unlikely(self) -> Tensor:
+        """Return the negative log-prior of the light."""
+        return self.mixing.new_zeros(())
 
     def gain(self) -> Tensor:
         """Return the smooth gain (angle, 1, y, x), geometric mean 1 over the angles."""
@@ -223,12 +233,24 @@ class SimOperator(nn.Module):
         """Let fits change phases, modulation and frame intensities or not."""
         self.mixing.requires_grad_(free)
 
+    def pattern_steps(self) -> list[dict[str, Any]]:
+        """Return what a fit may change of the patterns, with its step size."""
+        return [{"params": [self.mixing], "lr": 1e-3}]
+
+    def figures(self) -> dict[str, float]:
+        """Return what else the fit found out, by name."""
+        return {} if self.background is None else {"background": float(self.background)}
+
+    def _mixed(self) -> Tensor:
+        """Return the mixing weights (angle, phase, basis) where the sample has not moved."""
+        return self.mixing
+
     def _weights(self) -> Tensor:
         """Return the mixing weights, turned so that a shift moves the object, not the pattern."""
+        mixing = self._mixed()
         if self.wavevectors is None:
-            return self.mixing * torch.eye(self.mixing.shape[1]).to(self.mixing)
+            return mixing * torch.eye(mixing.shape[1]).to(mixing)
         turn = 2 * math.pi * (self.wavevectors * self.shift[:, None]).sum(2)[:, None]
-        mixing = self.mixing
         constant, cosine, sine = mixing[..., :1], mixing[..., 1::2], mixing[..., 2::2]
         cos, sin = turn.cos(), turn.sin()
         turned = torch.stack([cos * cosine - sin * sine, sin * cosine + cos * sine], -1)
@@ -242,7 +264,8 @@ class SimOperator(nn.Module):
         return rows * self.transfer
 
 
-def _transfer(otf: Otf, canvas: Canvas, pixel_um: float) -> Tensor:
+def transfer(otf: Otf, canvas: Canvas, pixel_um: float) -> Tensor:
+    """Return the OTF (y, x // 2 + 1) on the real-FFT grid of the raw canvas."""
     return _tensor(otf.on_grid(canvas.size, pixel_um, real=True))
 
 

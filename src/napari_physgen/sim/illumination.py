@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from napari_physgen.errors import UserError
+from napari_physgen.io import read_stack
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from napari_physgen.sim.settings import SimSettings
 
     Frames = NDArray[np.float32]
+
+FEWEST = 50
+"""Frames of unknown speckle below which the mean of the patterns is too uneven to tell light from
+object."""
 
 
 def check_patterns(patterns: Patterns, settings: SimSettings) -> None:
@@ -57,3 +62,50 @@ def known_illumination(
         tensor = torch.from_numpy(array)[None]
         array = torch.nn.functional.interpolate(tensor, size=fine, mode="bilinear")[0].numpy()
     return np.asarray(array / array.mean())
+
+
+def laid_out(settings: SimSettings, raw: ArrayLike) -> SimSettings:
+    """Return the settings with a layout that fits a stack (frame, y, x) of known or random light.
+
+    Where each frame has its own pattern, angles and phases only say which frames share a gain.
+    Frames that do not fill them count as one group.
+
+    Raises
+    ------
+    UserError
+        If there are too few frames to tell random light from the sample.
+    """
+    shape = np.shape(raw)
+    if settings.pattern not in ("given", "speckle") or len(shape) != 3:
+        return settings
+    count = shape[0]
+    if settings.pattern == "speckle" and count < FEWEST:
+        raise UserError(
+            f"Unknown speckle takes {FEWEST} frames or more to be told from the sample, but the "
+            f"stack has {count}: record more, or give the light of each frame (pattern 'given')."
+        )
+    if settings.pattern == "given" and settings.frames == count:
+        return settings
+    layout = {"angles": 1, "phases": count, "order": "angle-phase"}
+    return settings.model_copy(update=layout)
+
+
+def read_illumination(settings: SimSettings) -> NDArray[np.generic]:
+    """Return the frames of known light that the settings name.
+
+    Raises
+    ------
+    UserError
+        If no file is named or it cannot be read.
+    """
+    if settings.illumination is None:
+        raise UserError(
+            "The pattern is 'given', but no illumination was: choose the layer or the file with "
+            "the light of each frame."
+        )
+    return read_stack(settings.illumination).data
+
+
+def flat_light(settings: SimSettings, shape: tuple[int, int]) -> Frames:
+    """Return even light (frame, y, x): what is known of speckle."""
+    return np.ones((settings.frames, *shape), np.float32)

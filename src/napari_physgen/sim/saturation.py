@@ -19,13 +19,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from scipy.optimize import least_squares
-from torch import Tensor
+from torch import Tensor, nn
 
+from napari_physgen.sim.forward import SimOperator
 from napari_physgen.sim.results import Waves
 
 if TYPE_CHECKING:
+    from typing import Any, Self
+
     from numpy.typing import NDArray
 
+    from napari_physgen.physics.optics import Otf
+    from napari_physgen.sim.forward import Canvas
     from napari_physgen.sim.results import Patterns
 
 HARMONICS = 4
@@ -33,6 +38,9 @@ HARMONICS = 4
 
 LARGEST = (-4.0, 20.0)
 """Range of s."""
+
+SATURATION_STEP = 2e-3
+"""Step of s in the joint fit: small, since an image that is too smooth asks for less harmonics."""
 
 SAMPLES = 64
 """Points of one period from which the harmonics are computed."""
@@ -92,3 +100,65 @@ def saturated(patterns: Patterns, saturation: float) -> Patterns:
         ),
         saturation=saturation,
     )
+
+
+def dose_modulation(patterns: Patterns) -> NDArray[np.float64]:
+    """Return the modulation of the dose (angle,) that gives the fundamentals of the patterns."""
+    assert patterns.saturation is not None
+    grid = np.linspace(0, 1, 201)
+    s = torch.tensor(patterns.saturation, dtype=torch.float64)
+    depths = harmonics(torch.from_numpy(grid), s)[:, 0].numpy()
+    return np.interp(patterns.modulation, depths, grid)
+
+
+class SaturatedOperator(SimOperator):
+    """Image an object through stripes whose harmonics all follow from dose and saturation.
+
+    `mixing` holds the phase and the logarithm of the brightness of each frame, (angle, phase, 2);
+    learnable are also the modulation of the `dose` (angle, 1) and the `saturation`.
+    """
+
+    dose: nn.Parameter
+    saturation: nn.Parameter
+
+    @classmethod
+    def sinusoidal(cls, patterns: Patterns, otf: Otf, canvas: Canvas) -> Self:
+        """Return the operator of saturated patterns."""
+        operator = super().sinusoidal(patterns, otf, canvas)
+        brightness = patterns.intensities
+        if brightness is None:
+            brightness = np.ones_like(patterns.phases)
+        frames = np.stack([patterns.phases, np.log(brightness)], -1)
+        operator.mixing = _parameter(frames)
+        operator.dose = _parameter(dose_modulation(patterns)[:, None])
+        operator.saturation = _parameter(np.array(patterns.saturation))
+        return operator
+
+    def free_patterns(self, free: bool) -> None:
+        """Let fits change phases, brightness, dose and saturation or not."""
+        for part in (self.mixing, self.dose, self.saturation):
+            part.requires_grad_(free)
+
+    def pattern_steps(self) -> list[dict[str, Any]]:
+        """Return what a fit may change of the patterns, with its step size."""
+        return [
+            *super().pattern_steps(),
+            {"params": [self.dose], "lr": 1e-3},
+            {"params": [self.saturation], "lr": SATURATION_STEP},
+        ]
+
+    def figures(self) -> dict[str, float]:
+        """Return the saturation as refined with the image."""
+        return {"saturation_refined": float(self.saturation)}
+
+    def _mixed(self) -> Tensor:
+        phase, log_brightness = self.mixing.unbind(-1)
+        depths = harmonics(self.dose[:, 0], self.saturation)[:, None]
+        theta = phase[..., None] * torch.arange(1, HARMONICS + 1).to(phase)
+        waves = torch.stack([depths * theta.cos(), -depths * theta.sin()], -1).flatten(-2)
+        constant = torch.ones_like(phase)[..., None]
+        return log_brightness.exp()[..., None] * torch.cat([constant, waves], -1)
+
+
+def _parameter(values: NDArray[np.float64]) -> nn.Parameter:
+    return nn.Parameter(torch.from_numpy(np.array(values, np.float32)))
