@@ -44,12 +44,16 @@ class Tool:
         tool that makes something from nothing.
     folder : bool
         Whether the job writes into a folder itself, which it is given as ``folder``.
+    series : bool
+        Whether the job takes a whole time-lapse, with the names of its ``axes`` and a ``sink`` for
+        the images that are finished; others are given one stack at a time.
     """
 
     settings: str
     job: str
     inputs: tuple[str, ...] = ("raw",)
     folder: bool = False
+    series: bool = False
 
     def settings_class(self) -> type[Settings]:
         """Import the settings model."""
@@ -61,7 +65,9 @@ class Tool:
 
 
 TOOLS: dict[str, Tool] = {
-    "sim": Tool("napari_physgen.sim.settings:SimSettings", "napari_physgen.sim:reconstruct"),
+    "sim": Tool(
+        "napari_physgen.sim.settings:SimSettings", "napari_physgen.sim:reconstruct", series=True
+    ),
     "sim-train": Tool(
         "napari_physgen.sim.training_settings:SimTrainingSettings",
         "napari_physgen.sim.train_model:train_model",

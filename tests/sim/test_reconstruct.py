@@ -208,10 +208,10 @@ def test_network_is_kept_only_if_the_held_out_misfit_falls(
 ) -> None:
     """A network that is given out as better, equal or worse than the variational image."""
 
-    def pretend(scene, measurement, solution, settings):  # type: ignore[no-untyped-def]
+    def pretend(scene, measurement, solution, settings, networks=()):  # type: ignore[no-untyped-def]
         yield Progress(0, 1, "network")
         rho = scene.rho()
-        return Refinement(2 * rho, torch.ones_like(rho), solution.chi2 * factor, 1)
+        return Refinement(2 * rho, torch.ones_like(rho), solution.chi2 * factor)
 
     monkeypatch.setattr(module, "refine", pretend)
     result = run(reconstruct(raw, using(method="pinn"), PATTERNS))

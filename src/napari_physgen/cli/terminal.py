@@ -7,6 +7,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from napari_physgen.batch import stem as stem
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -93,8 +94,3 @@ def make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         raise UserError(f"The folder {folder} cannot be made: choose another one.") from None
-
-
-def stem(path: Path) -> str:
-    """Return the name of a file without what says its kind."""
-    return path.name.removesuffix(path.suffix).removesuffix(".ome").removesuffix(".recipe")

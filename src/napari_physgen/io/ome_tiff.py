@@ -115,26 +115,49 @@ def _geometry(image: Image, code: str) -> tuple[float, float] | None:
     return image.seconds() if code == "T" else image.micrometres(code)
 
 
+def lay_out(path: str | os.PathLike[str], images: Sequence[Image]) -> None:
+    """Make an OME-TIFF with the planes of `images`, all 0 and uncompressed, to be filled later.
+
+    Every image is an OME image of its own; of their pixels only shape and type are used.
+    """
+    size = sum(image.data.nbytes for image in images)
+    with tifffile.TiffWriter(path, bigtiff=size > _CLASSIC_LIMIT, ome=True) as tif:
+        for image in images:
+            group = [(image, image.data)]
+            tif.write(
+                shape=image.data.shape,
+                dtype=image.data.dtype,
+                **_options(group, image.codes, image.data.shape),
+            )
+
+
 def _write(tif: tifffile.TiffWriter, group: Group) -> None:
     image, data = group[0]
-    codes = image.codes
+    codes, shape = image.codes, data.shape
     if len(group) > 1:
         # C stands right before Y: behind it an angle or phase axis would be read as channels.
-        data = np.stack([pixels for _, pixels in group], axis=data.ndim - 2)
-        codes = codes.replace("YX", "CYX")
+        codes, shape = codes.replace("YX", "CYX"), (*shape[:-2], len(group), *shape[-2:])
+    # Plane by plane: a series may be larger than the memory.
+    places = np.ndindex(*data.shape[: image.codes.index("Y")])
+    planes = (pixels[place] for place in places for _, pixels in group)
+    options = _options(group, codes, shape)
+    tif.write(planes, shape=shape, dtype=data.dtype, compression="zlib", **options)
+
+
+def _options(group: Group, codes: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return what tifffile is told about an OME image."""
+    image = group[0][0]
     resolution = None
     y, x = image.micrometres("Y"), image.micrometres("X")
     if y and x:
         resolution = (1e4 / x[0], 1e4 / y[0])
-    tif.write(
-        data,
-        photometric="rgb" if "S" in codes else "minisblack",
-        compression="zlib",
-        resolution=resolution,
-        resolutionunit="CENTIMETER" if resolution else None,
-        metadata=_metadata(group, codes, data.shape),
-        software=f"napari-physgen {__version__}",
-    )
+    return {
+        "photometric": "rgb" if "S" in codes else "minisblack",
+        "resolution": resolution,
+        "resolutionunit": "CENTIMETER" if resolution else None,
+        "metadata": _metadata(group, codes, shape),
+        "software": f"napari-physgen {__version__}",
+    }
 
 
 def _metadata(group: Group, codes: str, shape: tuple[int, ...]) -> dict[str, Any]:

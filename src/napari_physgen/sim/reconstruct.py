@@ -14,26 +14,43 @@ from napari_physgen.physics.noise import estimate_camera
 from napari_physgen.physics.optics import TYPICAL_DAMPING, Otf
 from napari_physgen.sim.case import Case, Finish
 from napari_physgen.sim.detection import detection_otf
-from napari_physgen.sim.illumination import check_patterns, known_illumination
+from napari_physgen.sim.illumination import (
+    check_patterns,
+    flat_light,
+    known_illumination,
+    laid_out,
+    read_illumination,
+)
+from napari_physgen.sim.infer import infer
 from napari_physgen.sim.ingest import ingest
 from napari_physgen.sim.measurement import Measurement, image_preview
+from napari_physgen.sim.model import load as load_trained
 from napari_physgen.sim.paper import train_paper_network
 from napari_physgen.sim.patterns import estimate_patterns
-from napari_physgen.sim.pinn import refine, verdict
+from napari_physgen.sim.pinn import refine, spread, verdict
 from napari_physgen.sim.results import Patterns, Reconstruction
 from napari_physgen.sim.scene import first_guess
+from napari_physgen.sim.speckle import SpeckleOperator, solve_speckle
+from napari_physgen.sim.stacks import Stacks, in_memory
 from napari_physgen.sim.tiled import solve_tiles, tile_size
 from napari_physgen.sim.variational import solve
+from napari_physgen.sim.warm import Warm, follow
 from napari_physgen.sim.wiener import wiener
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
+    from torch import nn
 
     from napari_physgen.backend import Command, Job
+    from napari_physgen.sim.forward import SimOperator
+    from napari_physgen.sim.scene import Scene
     from napari_physgen.sim.settings import SimSettings
+    from napari_physgen.sim.stacks import Sink
+    from napari_physgen.sim.variational import Solution
 
     Frames = NDArray[np.float32]
 
@@ -45,6 +62,55 @@ def reconstruct(
     settings: SimSettings,
     patterns: Patterns | ArrayLike | None = None,
     otf: Otf | ArrayLike | str | Path | None = None,
+    *,
+    axes: Sequence[str] = (),
+    sink: Sink = in_memory,
+) -> Job[Reconstruction]:
+    """Reconstruct one raw SIM stack or a series of them (a job).
+
+    Parameters
+    ----------
+    raw : array
+        (frame, y, x) or (angle, phase, y, x), any real number type; with further axes in front,
+        or several times as many frames, a series (see `sim.series`). A series may be a lazy array;
+        it is read one stack at a time.
+    settings : SimSettings
+    patterns : Patterns or array, optional
+        An estimate for these frames, or the known illumination as frames (frame, y, x) on the
+        grid of the result or of the raw frames, in the order of `raw`; default: estimated.
+    otf : Otf, array or path, optional
+        Measured detection OTF or PSF, see `detection_otf`; default ``settings.otf``, else the
+        ideal one with fitted damping.
+    axes : sequence of str, optional
+        Names of the axes in front: "t", "z", "c" (channels have patterns of their own).
+    sink : callable, optional
+        Makes the arrays that the images of a series are put into; default: in memory.
+
+    Returns
+    -------
+    Reconstruction
+        Of a series a `Series`.
+
+    Raises
+    ------
+    UserError
+        If stack, patterns or OTF cannot be used; says why and what to do.
+    """
+    from napari_physgen.sim.series import reconstruct_series  # it builds on this module
+
+    settings = laid_out(settings, raw)
+    stacks = Stacks.of(raw, settings, axes)
+    if stacks is None:
+        return (yield from reconstruct_stack(raw, settings, patterns, otf))
+    return (yield from reconstruct_series(stacks, settings, patterns, otf, sink))
+
+
+def reconstruct_stack(
+    raw: ArrayLike,
+    settings: SimSettings,
+    patterns: Patterns | ArrayLike | None = None,
+    otf: Otf | ArrayLike | str | Path | None = None,
+    warm: Warm | None = None,
 ) -> Job[Reconstruction]:
     """Reconstruct one raw SIM stack (a job).
 
@@ -59,6 +125,8 @@ def reconstruct(
     otf : Otf, array or path, optional
         Measured detection OTF or PSF, see `detection_otf`; default ``settings.otf``, else the
         ideal one with fitted damping.
+    warm : Warm, optional
+        What a similar stack left (`Reconstruction.warm`): a few iterations are enough then.
 
     Returns
     -------
@@ -75,7 +143,7 @@ def reconstruct(
     quick = None
     if isinstance(illumination, Patterns):
         quick = wiener(case.signal, illumination, case.otf, settings, case.camera)
-        shown = _overheard(_shown(quick, settings.zoom), settings)
+        shown = overheard(_shown(quick, settings.zoom), settings)
         _, settings, stopped_now = yield from shown
         if stopped or stopped_now:
             settings = settings.model_copy(update={"method": "wiener"})
@@ -84,7 +152,7 @@ def reconstruct(
 
     def start(place: torch.device, size: int) -> Job[Reconstruction]:
         if size >= max(case.shape):
-            return _solve(case, quick, place)
+            return _solve(case, quick, place, warm)
         return solve_tiles(case, quick, place, size, _solve)
 
     size = tile_size(case.shape, settings)
@@ -108,11 +176,16 @@ def prepare(
     otf: Otf | ArrayLike | str | Path | None = None,
 ) -> Job[Prepared]:
     """Parse what `reconstruct` is given, and find the patterns where they are not (a job)."""
+    settings = laid_out(settings, raw)
     stack = ingest(raw, settings)
     measured = detection_otf(settings, stack.shape, otf)
     stopped = False
+    if patterns is None and settings.pattern == "given":
+        patterns = read_illumination(settings)
+    if settings.pattern == "speckle":
+        patterns = flat_light(settings, stack.shape)
     if patterns is None:
-        job = _overheard(estimate_patterns(raw, settings, measured), settings)
+        job = overheard(estimate_patterns(raw, settings, measured), settings)
         patterns, settings, stopped = yield from job
     if isinstance(patterns, Patterns):
         check_patterns(patterns, settings)
@@ -140,7 +213,7 @@ def prepare(
     return Prepared(case, " ".join(stack.warnings), stopped)
 
 
-def _overheard(job: Job[R], settings: SimSettings) -> Job[tuple[R, SimSettings, bool]]:
+def overheard(job: Job[R], settings: SimSettings) -> Job[tuple[R, SimSettings, bool]]:
     """Run a short job to its end; return its result, the settings as tuned, and whether to stop."""
     stopped = False
     command: Command | None = None
@@ -160,9 +233,15 @@ def _shown(quick: Frames, zoom: int) -> Job[None]:
     yield Progress(1, 1, "Wiener", preview=lambda: image_preview(torch.from_numpy(quick), zoom))
 
 
-def _solve(case: Case, quick: Frames | None, device: torch.device) -> Job[Reconstruction]:
+def _solve(
+    case: Case, quick: Frames | None, device: torch.device, warm: Warm | None = None
+) -> Job[Reconstruction]:
     """Run the stages that the method asks for, on one device."""
     settings = case.settings
+    if settings.method == "trained":
+        found = yield from infer(case, load_trained(settings.model), device)
+        finish = Finish(case, quick, found.view.operator, found.view.measurement)
+        return finish(found.rho, found.std, "trained", found.words)
     operator = case.operator(device)
     measurement = Measurement.of(case.frames, case.camera, settings.seed, device)
     finish = Finish(case, quick, operator, measurement)
@@ -177,17 +256,38 @@ def _solve(case: Case, quick: Frames | None, device: torch.device) -> Job[Recons
     if settings.method == "paper":
         rho = yield from train_paper_network(operator, measurement, settings)
         return finish(rho, None, "paper", "Network of Burns & Liu 2023, trained from scratch.")
-    scene = first_guess(operator, measurement)
-    solution = yield from solve(scene, measurement, settings)
+    scene, solution = yield from _explain(case, operator, measurement, warm)
     rho = scene.rho()
+    networks: Sequence[nn.Module] = warm.networks if warm else ()
+    finish = replace(finish, operator=scene.operator, warm=Warm.of(scene, solution, networks))
     told = f"held-out misfit {solution.chi2:.3f} (1 = noise)"
-    if settings.method == "variational" or solution.stopped:
+    if settings.method == "variational" or settings.pattern == "speckle" or solution.stopped:
         early = "stopped early, " if solution.stopped else ""
-        return finish(rho, None, "variational", f"Variational image: {early}{told}.")
-    refined = yield from refine(scene, measurement, solution, settings)
+        std = None
+        if settings.uncertainty and not solution.stopped:
+            std = yield from spread(scene, measurement, solution.regularisation, settings)
+        return finish(rho, std, "variational", f"Variational image: {early}{told}.")
+    refined = yield from refine(scene, measurement, solution, settings, networks)
     if refined is None:
         return finish(rho, None, "variational", f"Variational image, no network: stopped, {told}.")
+    finish = replace(finish, warm=Warm.of(scene, solution, refined.networks))
     kept, words = verdict(solution.chi2, refined.chi2)
     if kept:
         return finish(refined.rho, refined.std, "pinn", words)
     return finish(rho, refined.std, "variational", words)
+
+
+def _explain(
+    case: Case, operator: SimOperator, measurement: Measurement, warm: Warm | None
+) -> Job[tuple[Scene, Solution]]:
+    """Solve the variational image, in few iterations if a similar stack was solved before."""
+    if warm is not None:
+        scene = warm.guess(case, operator, measurement)
+        solution = yield from follow(scene, measurement, case.settings, warm)
+        if solution.stopped or not warm.lost(solution.chi2, measurement):
+            return scene, solution
+        operator = case.operator(scene.u.device)
+    if isinstance(operator, SpeckleOperator):
+        return (yield from solve_speckle(operator, measurement, case.settings))
+    scene = first_guess(operator, measurement)
+    return scene, (yield from solve(scene, measurement, case.settings))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_physgen.sim.warm import Warm
+
 Order = str
 
 
@@ -214,6 +216,8 @@ class Reconstruction:
         Figures of merit by name.
     device : str
         Where it was computed, in words.
+    warm : Warm or None
+        What a similar stack may start from; None after methods that leave nothing.
     """
 
     image: NDArray[np.float32]
@@ -227,6 +231,7 @@ class Reconstruction:
     summary: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     device: str = ""
+    warm: Warm | None = field(default=None, repr=False, compare=False)
 
     @property
     def zoom(self) -> float:

@@ -23,6 +23,10 @@ EDGE = 1e-3
 """Curvatures below this share of the local brightness count quadratically."""
 
 
+FAINTEST = 0.02
+"""Least share of the local brightness that a fit starts from: from 0 it could not rise."""
+
+
 class Scene(nn.Module):
     """An object under the microscope: the image, the operator and how they are penalised.
 
@@ -52,6 +56,12 @@ class Scene(nn.Module):
         """Return the object on the fine canvas, grey levels."""
         return self.brightness * functional.softplus(self.u)
 
+    def start(self, rho: Tensor) -> None:
+        """Go on from another object (y, x) on the fine canvas, grey levels."""
+        with torch.no_grad():
+            bright = rho.maximum(FAINTEST * self.brightness)
+            self.u.copy_(inverse_softplus(bright / self.brightness))
+
     def image(self) -> Tensor:
         """Return the object within the camera's field, (zoom * y, zoom * x)."""
         canvas = self.operator.canvas
@@ -59,13 +69,10 @@ class Scene(nn.Module):
 
 
 def first_guess(operator: SimOperator, measurement: Measurement) -> Scene:
-    """Return a scene that starts from the widefield image.
-
-    The guess may not be darker than 1/50 of the local brightness: from 0 it could not rise.
-    """
+    """Return a scene that starts from the widefield image."""
     canvas = operator.canvas
     brightness = local_brightness(canvas, measurement)
-    start = enlarged(canvas, measurement.widefield).clamp_min(0.02 * brightness)
+    start = enlarged(canvas, measurement.widefield).clamp_min(FAINTEST * brightness)
     return Scene(operator, start, brightness)
 
 

@@ -53,11 +53,12 @@ WIDEST = 4
 
 @dataclass(frozen=True)
 class Solution:
-    """How the variational fit ended."""
+    """How the variational fit ended; `follows`: whether it went on from a similar stack."""
 
     regularisation: float
     chi2: float
     stopped: bool
+    follows: bool = False
 
 
 def solve(scene: Scene, measurement: Measurement, settings: SimSettings) -> Job[Solution]:
@@ -200,7 +201,7 @@ class Fitter:
         groups = [
             {"params": [scene.u], "lr": 0.05 * rate},
             {"params": [operator.log_gain], "lr": 0.01 * rate},
-            {"params": [operator.mixing], "lr": 1e-3},
+            *operator.pattern_steps(),
             {"params": [operator.shift], "lr": 5e-3 * rate},
         ]
         if operator.background is not None:
@@ -238,7 +239,7 @@ class Fitter:
     def _loss(self, model: nn.Module, _: int) -> Tensor:
         rho, predicted = model()
         penalty = curvature(rho, EDGE * self._scene.brightness, self._sigma)
-        unlikely = roughness(self._scene.operator.log_gain)
+        unlikely = roughness(self._scene.operator.log_gain) + self._scene.operator.unlikely()
         return self._measurement.misfit(predicted) + self.weight * penalty + unlikely
 
     def _score(self, model: nn.Module) -> Tensor:
