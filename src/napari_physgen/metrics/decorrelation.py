@@ -114,12 +114,11 @@ def _rings(image: ArrayLike) -> tuple[Real, Real, Real]:
     inside = index <= last
     # The mean says nothing about detail.
     inside[0, 0] = False
-    sums = (
-        np.bincount(index[inside], values[inside], minlength=last + 1)
-        for values in (spectrum, spectrum**2, np.ones_like(spectrum))
-    )
-    amplitude, power, count = sums
-    return amplitude, power, count
+
+    def total(values: Real) -> Real:
+        return np.asarray(np.bincount(index[inside], values[inside], minlength=last + 1), float)
+
+    return total(spectrum), total(spectrum**2), total(np.ones_like(spectrum))
 
 
 def _fade(size: int) -> Real:

@@ -87,7 +87,7 @@ def ingest(raw: ArrayLike, settings: SimSettings) -> Stack:
     _check_shape(array, settings)
     frames = np.ascontiguousarray(array, dtype=np.float32)
     _check_values(frames)
-    saturation = _saturated_share(array)
+    saturation = saturated_share(array)
     if saturation > 0.05:
         raise UserError(
             f"{saturation:.0%} of the pixels are saturated: record the stack again with less "
@@ -187,7 +187,7 @@ def _frames(which: ArrayLike) -> str:
     return "Frame" + verb.format(", ".join(numbers))
 
 
-def _saturated_share(array: NDArray[np.generic]) -> float:
+def saturated_share(array: NDArray[np.generic]) -> float:
     """Share of pixels on the plateau at the top of the grey scale.
 
     One or few pixels at the maximum are no plateau: rescaled data reach it by construction.
