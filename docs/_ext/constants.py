@@ -25,6 +25,8 @@ NAMES = {
     "held_out": "sim.measurement:HELD_OUT",
     "helped": "sim._joint:HELPED",
     "knots": "sim.forward:KNOT_SPACING",
+    "learn_crop": "sim.train_model:CROP",
+    "linear_after": "sim.amortised:AFTER",
     "lf_greys": "synthesis._fidelity_features:GREYS",
     "lf_inverted": "synthesis._translate_checks:INVERTED",
     "lf_isolated": "synthesis.morphology:_ISOLATED",
