@@ -3,6 +3,7 @@
     python benchmarks/sim.py                 all rows (an hour on two cores)
     python benchmarks/sim.py --rows biosr    rows whose name contains "biosr"
     python benchmarks/sim.py --stages wiener variational
+    python benchmarks/sim.py --stages --peers richardson-lucy processor published --steps 300
 
 Prints one table and puts its rows into docs/benchmarks.md.
 """
@@ -25,7 +26,17 @@ from scipy.ndimage import zoom as spline_zoom
 sys.path.insert(0, str(Path(__file__).parent))
 
 import _page
-from _data import SIM, Case, biosr, published, simulated, tirf
+import _sim_peers
+from _data import (
+    SIM,
+    Case,
+    biosr,
+    published,
+    published_nonlinear,
+    published_plasmonic,
+    simulated,
+    tirf,
+)
 
 from napari_physgen.backend import run
 from napari_physgen.metrics.image import compare, match_blur
@@ -34,6 +45,8 @@ from napari_physgen.sim import Patterns, Reconstruction, estimate_patterns
 from napari_physgen.sim.wiener import wiener
 
 CONSTANTS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
+OURS = ("widefield", "wiener", "best", "variational", "pinn")
+PEERS = ("richardson-lucy", "processor", "processor, best", "published")
 COLUMNS = (
     "data",
     "widefield",
@@ -41,6 +54,10 @@ COLUMNS = (
     "Wiener, best constant",
     "variational",
     "with network",
+    "Richardson-Lucy, best",
+    "napari-sim-processor",
+    "its best",
+    "network of Burns & Liu",
     "chi2",
     "patterns / Wiener / variational / network, s",
     "others",
@@ -49,7 +66,11 @@ NOTE = """\
 PSNR in dB / SSIM after an affine intensity fit, 8 px border cut. BioSR: at matched blur, since the
 reference is itself a filtered image. "Wiener" has nothing to tune; "best constant" is the constant
 chosen with the truth at hand. chi2: mean squared weighted residual on held-out camera pixels,
-variational / network; 1 is noise. e-: electrons per pixel and frame.
+variational / network; 1 is noise. e-: electrons per pixel and frame. Peers:
+Richardson-Lucy with our patterns and OTF, iterations chosen with the truth; napari-sim-processor
+0.1.1 with the settings its widget starts from, and with the best of 32 others, chosen with the
+truth; it estimates the patterns itself, with the theoretical OTF. The network as published, with
+the steps given in brackets (published: 1000), and our patterns.
 """
 
 
@@ -69,6 +90,18 @@ ROWS = (
         "their network 21.8 / 0.75 (one crop, 700 steps)",
     ),
     Row("Burns & Liu 2023, 8 stacks, patterns estimated", lambda: published(given=False)),
+    Row(
+        "Burns & Liu 2023, nonlinear, ER, 3 stacks, frames given",
+        lambda: published_nonlinear("er"),
+    ),
+    Row(
+        "Burns & Liu 2023, nonlinear, F-actin, 3 stacks, frames given",
+        lambda: published_nonlinear("factin"),
+    ),
+    Row(
+        "Burns & Liu 2023, plasmonic, 3 stacks, frames given",
+        lambda: published_plasmonic(),
+    ),
     Row("BioSR microtubules, 237 e-", lambda: biosr(), "DFCAN (trained) 29.79 / 0.878"),
     Row("BioSR thinned, 59 e-", lambda: biosr(59)),
     Row("BioSR thinned, 24 e-", lambda: biosr(24)),
@@ -86,6 +119,7 @@ class Tally:
         self.scores: dict[str, list[tuple[float, ...]]] = defaultdict(list)
         self.seconds: dict[str, list[float]] = defaultdict(list)
         self.chi2: dict[str, list[float]] = defaultdict(list)
+        self.remarks: dict[str, str] = {}
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -94,11 +128,11 @@ class Tally:
         self.seconds[stage].append(time.perf_counter() - begin)
 
     def line(self, row: Row) -> str:
-        images = ("widefield", "wiener", "best", "variational", "pinn")
+        images = (*OURS, *PEERS)
         stages = ("patterns", "wiener", "variational", "pinn")
         cells = [
             row.name,
-            *(mean_scores(self.scores[name]) for name in images),
+            *(mean_scores(self.scores[name]) + self.remarks.get(name, "") for name in images),
             " / ".join(mean(self.chi2[name], 3) for name in stages[2:]),
             " / ".join(mean(self.seconds[name]) for name in stages),
             row.others or "-",
@@ -106,13 +140,15 @@ class Tally:
         return "| " + " | ".join(cells) + " |"
 
 
-def measure(row: Row, stages: list[str]) -> str:
+def measure(row: Row, stages: list[str], peers: list[str], steps: int) -> str:
     """Return the row as a line of the table."""
     tally = Tally()
     for number, case in enumerate(row.cases(), start=1):
         patterns = known_or_found(case, tally)
-        verdicts = [patterns.verdict]
+        verdicts = [patterns.verdict if patterns else "known frames"]
         classical(case, patterns, tally)
+        if case.truth is not None and patterns is not None:
+            others(case, patterns, peers, steps, tally)
         for stage in stages:
             with tally.timed(stage):
                 result = reconstructed(case, stage)
@@ -123,8 +159,9 @@ def measure(row: Row, stages: list[str]) -> str:
     return tally.line(row)
 
 
-def known_or_found(case: Case, tally: Tally) -> Patterns:
-    if case.given is not None:
+def known_or_found(case: Case, tally: Tally) -> Patterns | None:
+    """Return the patterns, or None where the light is known as frames that are no stripes."""
+    if case.given is not None or case.frames is not None:
         return case.given
     with tally.timed("patterns"):
         return run(estimate_patterns(case.raw, case.settings, case.otf))
@@ -138,16 +175,18 @@ def reconstructed(case: Case, method: str) -> Reconstruction:
     return run(reconstruct(case.raw, settings, patterns=case.frames, otf=case.otf))
 
 
-def classical(case: Case, patterns: Patterns, tally: Tally) -> None:
-    """Score the widefield image and the Wiener images."""
+def classical(case: Case, patterns: Patterns | None, tally: Tally) -> None:
+    """Score the widefield image and, of stripes, the Wiener images."""
     settings = case.settings
     shape = (settings.angles, settings.phases, *case.raw.shape[1:])
     frames = (case.raw.astype(np.float32) - case.offset).reshape(shape)
-    # Without a measured OTF the damping that the patterns were fitted with.
-    otf = case.otf or Otf.ideal(settings.na, settings.wavelength_nm, patterns.otf_damping or 1)
     widefield = frames.mean((0, 1))
     enlarged = spline_zoom(widefield, settings.zoom, order=3, mode="nearest", grid_mode=True)
     tally.scores["widefield"].append(scores(enlarged, case))
+    if patterns is None:
+        return
+    # Without a measured OTF the damping that the patterns were fitted with.
+    otf = case.otf or Otf.ideal(settings.na, settings.wavelength_nm, patterns.otf_damping or 1)
     with tally.timed("wiener"):
         image = wiener(frames, patterns, otf, settings)
     tally.scores["wiener"].append(scores(image, case))
@@ -155,6 +194,23 @@ def classical(case: Case, patterns: Patterns, tally: Tally) -> None:
         tuned = [settings.model_copy(update={"wiener": w}) for w in CONSTANTS]
         best = max(scores(wiener(frames, patterns, otf, s), case) for s in tuned)
         tally.scores["best"].append(best)
+
+
+def others(case: Case, patterns: Patterns, peers: list[str], steps: int, tally: Tally) -> None:
+    """Score what others make of a stack."""
+    if "richardson-lucy" in peers:
+        found = [scores(image, case) for image in _sim_peers.richardson_lucy(case, patterns)]
+        tally.scores["richardson-lucy"].append(max(found))
+        print("Richardson-Lucy", dict(zip(_sim_peers.ITERATIONS, found, strict=True)))
+    if "processor" in peers and case.given is None:
+        images, names, seconds = _sim_peers.sim_processor(case)
+        found = [scores(image, case) for image in images]
+        tally.scores["processor"].append(found[0])
+        tally.scores["processor, best"].append(max(found[1:]))
+        print("napari-sim-processor", seconds, "s", names[found.index(max(found))])
+    if "published" in peers:
+        tally.scores["published"].append(scores(_sim_peers.published_network(case, steps), case))
+        tally.remarks["published"] = f" ({steps})"
 
 
 def scores(image: NDArray[np.float32], case: Case) -> tuple[float, ...]:
@@ -180,13 +236,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", default="", help="only rows whose name contains this")
     parser.add_argument("--stages", nargs="*", default=["variational", "pinn"])
+    parser.add_argument("--peers", nargs="*", default=["richardson-lucy", "processor"])
+    parser.add_argument("--steps", type=int, default=1000, help="of the published network")
     options = parser.parse_args()
     if not SIM.is_dir():
         print(f"skipped: the data are not in {SIM}")
         return
     stages = [stage for stage in options.stages if stage != "wiener"]
     chosen = [row for row in ROWS if options.rows.lower() in row.name.lower()]
-    lines = {row.name: measure(row, stages) for row in chosen}
+    lines = {row.name: measure(row, stages, options.peers, options.steps) for row in chosen}
     table = merged(lines)
     print(table)
     _page.write("sim", "SIM", f"{NOTE}\n{table}")

@@ -124,15 +124,17 @@ def test_network_never_ends_worse_than_it_began(bright: Solved, refined: Refinem
     assert float(found) == pytest.approx(refined.chi2)
 
 
-def test_spread_is_that_of_repeated_recordings(bright: Solved, refined: Refinement) -> None:
-    """Positive wherever there is light, and of the size of what new noise would change."""
+def test_standard_deviation_is_more_than_what_new_noise_changes(
+    bright: Solved, refined: Refinement
+) -> None:
+    """By what the solve takes from the sample each time; positive wherever there is light."""
     assert (refined.std > 0).all()
     measurement = measured(expected(300), seed=2)
     again = first_guess(physics(), measurement)
     run(solve(again, measurement, SETTINGS))
     difference = (again.image() - bright.scene.image()).square().mean().sqrt() / 2**0.5
     field = bright.scene.operator.canvas.crop(refined.std, 2)
-    assert 0.5 < float(field.square().mean().sqrt() / difference) < 2
+    assert 1 < float(field.square().mean().sqrt() / difference) < 4
 
 
 def test_less_light_gives_a_larger_relative_spread(refined: Refinement) -> None:
@@ -143,18 +145,6 @@ def test_less_light_gives_a_larger_relative_spread(refined: Refinement) -> None:
         return float(result.std.mean() / result.rho.mean())
 
     assert relative(dim) > 1.5 * relative(refined)
-
-
-def test_jackknife_of_leave_one_out_means_is_the_variance_of_the_mean() -> None:
-    """Efron & Stein 1981: equal to s^2 / n for a mean of n independent values."""
-    values = torch.randn(5, 6, 7, generator=torch.Generator().manual_seed(0))
-    left_out = (values.sum(0) - values) / 4
-    one = values.mean(0)[None]
-    found = pinn._standard_deviation(one, left_out)
-    torch.testing.assert_close(found, (values.var(0) / 5).sqrt())
-    members = torch.stack([values[0], values[1]])
-    both = pinn._standard_deviation(members, left_out)
-    torch.testing.assert_close(both**2, found**2 + members.var(0) / 2)
 
 
 def test_every_network_gets_each_fold_as_often_as_the_others() -> None:
@@ -187,6 +177,6 @@ def test_stop_before_the_network_gives_none_and_during_it_what_is_there(bright: 
     job = refine(bright.scene, bright.measurement, bright.solution, settings)
     early = run(job, stop_at("network 2 of 3"))
     assert early is not None
-    assert early.networks == 2
+    assert len(early.networks) == 2
     assert torch.isfinite(early.rho).all()
     assert (early.std > 0).all()

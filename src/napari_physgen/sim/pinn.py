@@ -10,13 +10,13 @@ is imaged again by the forward model, and only the measured frames judge it. Two
   a pixel whose noise it is judged on, so it learns what is common to the image, not the noise.
 
 Applied to the image u of all folds, the correction is accepted only if it lowers the chi2 on the
-held-out pixels, which neither saw. The spread of the corrected u_k is the jackknife estimate of
-the noise in the image (delete-a-group jackknife; Efron & Stein, Ann. Stat. 9, 586, 1981).
+held-out pixels, which neither saw. The spread of the corrected u_k and what the solve takes from
+its own image give the standard deviation, see `sim.uncertainty`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,10 +26,13 @@ from torch.nn import functional
 from napari_physgen.backend import generator
 from napari_physgen.networks.unet import UNet
 from napari_physgen.sim.scene import Scene, enlarged, local_brightness
+from napari_physgen.sim.uncertainty import element, standard_deviation
 from napari_physgen.sim.variational import Fitter
-from napari_physgen.sim.views import FOLDS, View, deal, jackknife, train
+from napari_physgen.sim.views import FOLDS, View, deal, train
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_physgen.backend import Job
     from napari_physgen.sim.measurement import Measurement
     from napari_physgen.sim.settings import SimSettings
@@ -59,28 +62,45 @@ class Refinement:
         Standard deviation of `rho` from the folds and between the networks, same shape.
     chi2 : float
         Held-out chi2 of `rho`.
-    networks : int
-        Networks that were trained before the end or a stop.
+    networks : sequence of torch.nn.Module
+        Those that were trained before the end or a stop.
     """
 
     rho: Tensor
     std: Tensor
     chi2: float
-    networks: int
+    networks: Sequence[nn.Module] = ()
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A solved scene as the networks see it: as a whole, and without each fold."""
+    """A solved scene as the networks see it.
+
+    Parameters
+    ----------
+    whole : View
+    views : list of View
+        Without each fold.
+    again : View
+        Of frames without noise that the scene itself gives.
+    element : float
+        Resolution element, see `sim.uncertainty`.
+    """
 
     whole: View
     views: list[View]
+    again: View
+    element: float
 
 
 def refine(
-    scene: Scene, measurement: Measurement, solution: Solution, settings: SimSettings
+    scene: Scene,
+    measurement: Measurement,
+    solution: Solution,
+    settings: SimSettings,
+    networks: Sequence[nn.Module] = (),
 ) -> Job[Refinement | None]:
-    """Train the networks on this one stack (a job).
+    """Train the networks on this one stack, or apply those of a similar one (a job).
 
     Parameters
     ----------
@@ -91,6 +111,8 @@ def refine(
         How the scene was solved.
     settings : SimSettings
         `members`, `network_steps`, `seed` and `precision`.
+    networks : sequence of torch.nn.Module
+        Networks that were trained on a similar stack.
 
     Returns
     -------
@@ -100,7 +122,8 @@ def refine(
     subject = yield from prepare(scene, measurement, solution.regularisation, settings)
     if subject is None:
         return None
-    networks, _ = yield from teach([subject], settings)
+    if not networks:
+        networks, _ = yield from teach([subject], settings)
     return correct(networks, subject)
 
 
@@ -111,7 +134,18 @@ def prepare(
     views = yield from _fold_views(scene, measurement, regularisation, settings)
     if views is None:
         return None
-    return Subject(_view(scene, measurement, measurement, measurement.fitted), views)
+    with torch.no_grad():
+        clean = replace(measurement, frames=scene.operator(scene.rho()))
+    message = "network: image of its own frames"
+    again = yield from _solved_again(scene, clean, regularisation, settings, message)
+    if again is None:
+        return None
+    return Subject(
+        _view(scene, measurement, measurement, measurement.fitted),
+        views,
+        _view(again, clean, clean, clean.fitted),
+        element(settings),
+    )
 
 
 def teach(subjects: list[Subject], settings: SimSettings) -> Job[tuple[list[nn.Module], bool]]:
@@ -131,16 +165,19 @@ def teach(subjects: list[Subject], settings: SimSettings) -> Job[tuple[list[nn.M
     return networks, stopped
 
 
-def correct(networks: list[nn.Module], subject: Subject) -> Refinement:
+def correct(networks: Sequence[nn.Module], subject: Subject) -> Refinement:
     """Apply trained networks to a subject, which need not be one that they were trained on."""
     whole = subject.whole
     with torch.no_grad():
         images = torch.stack([whole.rho(net) for net in networks])
         spreads = [torch.stack([view.rho(net) for view in subject.views]) for net in networks]
+        again = torch.stack([subject.again.rho(net) for net in networks]).mean(0)
+        bias = again - whole.rho(Unchanged())
         rho = images.mean(0)
         chi2 = float(whole.measurement.chi2(whole.operator(rho)))
-    std = _standard_deviation(images, torch.stack(spreads).mean(0))
-    return Refinement(rho, std, chi2, len(networks))
+    folds = torch.stack(spreads).mean(0)
+    std = standard_deviation(images, folds, bias, subject.element)
+    return Refinement(rho, std, chi2, networks)
 
 
 def verdict(before: float, after: float) -> tuple[bool, str]:
@@ -151,12 +188,20 @@ def verdict(before: float, after: float) -> tuple[bool, str]:
     return False, f"The network did not help and was dropped: {change}."
 
 
-def _standard_deviation(members: Tensor, folds: Tensor) -> Tensor:
-    """Jackknife variance over the folds plus variance of the mean over the networks."""
-    variance = jackknife(folds)
-    if len(members) > 1:
-        variance = variance + members.var(0) / len(members)
-    return variance.sqrt()
+def spread(
+    scene: Scene, measurement: Measurement, regularisation: float, settings: SimSettings
+) -> Job[Tensor | None]:
+    """Return the standard deviation of the variational image (a job); None if it was stopped."""
+    subject = yield from prepare(scene, measurement, regularisation, settings)
+    return None if subject is None else correct([Unchanged()], subject).std
+
+
+class Unchanged(nn.Module):
+    """The network before training: with it `correct` judges the variational image."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return no correction."""
+        return torch.zeros_like(features[:, :1])
 
 
 def _fold_views(
@@ -165,16 +210,25 @@ def _fold_views(
     """Solve the scene without each fold."""
     views = []
     for k, (fold, rest) in enumerate(deal(measurement, settings.seed)):
-        # Its own brightness: the pixels of the fold must not show through.
-        brightness = local_brightness(scene.operator.canvas, rest)
-        part = Scene(scene.operator, scene.rho().clamp_min(1e-6 * brightness), brightness)
-        fitter = Fitter(part, rest, settings, f"network: leaving out part {k + 1} of {FOLDS}")
-        fitter.weight = regularisation
-        result = yield from fitter.fit(REFIT, decay=True, keep_best=False, watch=False)
-        if result.stopped:
+        message = f"network: leaving out part {k + 1} of {FOLDS}"
+        part = yield from _solved_again(scene, rest, regularisation, settings, message)
+        if part is None:
             return None
         views.append(_view(part, measurement, rest, fold))
     return views
+
+
+def _solved_again(
+    scene: Scene, seen: Measurement, regularisation: float, settings: SimSettings, message: str
+) -> Job[Scene | None]:
+    """Solve the scene from other frames; None if it was stopped."""
+    # Its own brightness: the pixels of a fold must not show through.
+    brightness = local_brightness(scene.operator.canvas, seen)
+    again = Scene(scene.operator, scene.rho().clamp_min(1e-6 * brightness), brightness)
+    fitter = Fitter(again, seen, settings, message)
+    fitter.weight = regularisation
+    result = yield from fitter.fit(REFIT, decay=True, keep_best=False, watch=False)
+    return None if result.stopped else again
 
 
 def _view(scene: Scene, measurement: Measurement, seen: Measurement, fold: Tensor) -> View:

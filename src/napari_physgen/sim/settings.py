@@ -133,7 +133,7 @@ class SimSettings(Settings):
     otf: Path | None = setting(
         None,
         title="Measured OTF",
-        description="TIFF or MRC file with the measured OTF (radial or 2-D); "
+        description="TIFF, MRC or fairSIM XML file with the measured OTF (radial or 2-D) or PSF; "
         "empty: ideal, damping fitted.",
         advanced=True,
     )
@@ -201,6 +201,13 @@ class SimSettings(Settings):
         advanced=True,
         ge=1,
         le=8,
+    )
+    uncertainty: bool = setting(
+        False,
+        title="Standard deviation",
+        description="Also of the variational image, which then takes about twice as long; "
+        "networks always give one.",
+        advanced=True,
     )
     tile: int | None = setting(
         None,

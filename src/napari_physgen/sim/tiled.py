@@ -18,7 +18,7 @@ from napari_physgen.backend.job import Stop, Tune
 from napari_physgen.sim.case import Finish
 from napari_physgen.sim.measurement import Measurement
 from napari_physgen.sim.mosaic import HALO, Mosaic, cut, finer
-from napari_physgen.sim.pinn import correct, prepare, teach, verdict
+from napari_physgen.sim.pinn import correct, prepare, spread, teach, verdict
 from napari_physgen.sim.scene import first_guess
 from napari_physgen.sim.variational import TYPICAL, solve
 
@@ -98,9 +98,8 @@ def solve_tiles(
     kept, words = verdict(plain.chi2, field.collected.chi2)
     if kept:
         return field.result("pinn", f"{words} {field.count} tiles.")
-    plain.std = field.collected.std
-    field.collected = plain
-    return field.result("variational", f"{words} {field.count} tiles.")
+    std, field.collected = field.collected.std, plain
+    return replace(field.result("variational", f"{words} {field.count} tiles."), std=std)
 
 
 class _Collected:
@@ -108,9 +107,9 @@ class _Collected:
 
     def __init__(self, shape: tuple[int, int], zoom: int) -> None:
         self.image = Mosaic(shape, zoom)
-        self.std: Mosaic | None = None
+        self._std = Mosaic(shape, zoom)
+        self._without_std = 0
         self.residual = np.zeros(shape, np.float32)
-        self._zoom, self._shape = zoom, shape
         self._chi2: list[tuple[float, int]] = []
 
     @property
@@ -119,12 +118,18 @@ class _Collected:
         values, pixels = zip(*self._chi2, strict=True)
         return float(np.average(values, weights=pixels))
 
+    @property
+    def std(self) -> Frames | None:
+        """Standard deviation, if all tiles have one."""
+        return None if self._without_std else self._std.image()
+
     def add(self, tile: Tile, part: Reconstruction) -> None:
         """Put in the result of a tile."""
         self.image.add(tile, part.image)
-        if part.std is not None:
-            self.std = self.std or Mosaic(self._shape, self._zoom)
-            self.std.add(tile, part.std)
+        if part.std is None:
+            self._without_std += 1
+        else:
+            self._std.add(tile, part.std)
         self.residual[tile.place] = part.residual[tile.take]
         self._chi2.append((part.chi2, self.residual[tile.place].size))
 
@@ -175,7 +180,12 @@ class _Field:
             self._settings = self._settings.model_copy(
                 update={"regularisation": solution.regularisation}
             )
-            self.collected.add(self._tiles[i], finish(scene.rho(), None, "variational", ""))
+            std = None
+            if self._settings.uncertainty and self._settings.method == "variational":
+                weight = solution.regularisation
+                job = spread(scene, measurement, weight, self._settings)
+                std = None if self.stopped else (yield from self._watched(job, i))
+            self.collected.add(self._tiles[i], finish(scene.rho(), std, "variational", ""))
             self._states[i] = {key: value.cpu() for key, value in scene.state_dict().items()}
             done.append(i)
         for i in order:
@@ -217,7 +227,7 @@ class _Field:
         return self._case.result(
             self._quick,
             found.image.image(),
-            None if found.std is None else found.std.image(),
+            found.std,
             found.residual,
             found.chi2,
             stage,
