@@ -82,14 +82,14 @@ def test_mrc_and_dv_files_give_pixels_and_pixel_size(tmp_path, mode, dtype, dv, 
 def test_a_radial_otf_keeps_its_frequency_step(tmp_path):
     profile = np.linspace(1, 0, 20).astype(np.complex64)
     write_mrc(tmp_path / "otf.mrc", profile, 4, dv=True, spacing=0.0312)
-    values, step = read_otf(tmp_path / "otf.mrc")
+    values, step, _ = read_otf(tmp_path / "otf.mrc")
     np.testing.assert_array_equal(values, profile)
     assert step == pytest.approx(0.0312)
 
 
 def test_an_otf_plane_may_be_a_tiff_without_step(tmp_path):
     tifffile.imwrite(tmp_path / "otf.tif", np.ones((16, 16), np.float32))
-    values, step = read_otf(tmp_path / "otf.tif")
+    values, step, _ = read_otf(tmp_path / "otf.tif")
     assert values.shape == (16, 16)
     assert step is None
 
@@ -178,7 +178,7 @@ def test_measured_otfs_fall_from_one_at_the_centre_with_the_step_of_the_readme(d
     files = sorted((data / "sim/tirf_rdl_microtubules").glob("*_OTF2d.mrc"))
     assert files
     for file in files:
-        values, step = read_otf(file)
+        values, step, _ = read_otf(file)
         assert values.shape == (257,)
         assert values.dtype == np.complex64
         assert step == pytest.approx(0.0312, abs=1e-4)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from numpy.typing import NDArray
 
+    from napari_physgen.io.acquisition import Acquisition
+
 LONG = {
     "a": "angle",
     "p": "phase",
@@ -50,6 +52,23 @@ def axis_names(layer: Layer) -> tuple[str, ...]:
         known = not word.removeprefix("axis").strip().lstrip("-").isdigit()
         names.append(LONG.get(word, word) if known else "")
     return (*names[:-2], "y", "x")
+
+
+def acquisition(layer: Layer) -> Acquisition:
+    """Return what the file of a layer says of the microscope, each value with its source.
+
+    Empty for layers without a file, and for files that say nothing or cannot be read again. Axes of
+    the layer tell its pixel size better: somebody may have corrected it.
+    """
+    from napari_physgen.io.acquisition import Acquisition, read_acquisition
+
+    path = layer.source.path
+    if not path:
+        return Acquisition()
+    try:
+        return read_acquisition(path)
+    except UserError:
+        return Acquisition()
 
 
 def pixel_size_nm(layer: Layer) -> float | None:

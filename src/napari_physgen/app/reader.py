@@ -3,6 +3,8 @@
 What was measured along the signal axis lies in ``layer.metadata["physgen"]``: "signal_axis" (its
 number, None for 4-D STEM), "values", "units", "modality", and for stacks of channels "names" and
 "channels" (what they are, in the words of the settings). Plain images and masks say nothing.
+What the header of an MRC file says of a light microscope lies in ``layer.metadata["microscope"]``,
+by the names of the settings, and where it stands in ``layer.metadata["microscope_sources"]``.
 """
 
 from __future__ import annotations
@@ -54,7 +56,26 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
         own = scan.name if scan.name.startswith(file.stem) else f"{file.stem} {scan.name}"
         name = file.stem if len(scans) == 1 else own
         layers.append(_layer(scan, name, shown=number == 0))
+    if about := _microscope(file):
+        for _, meta, _ in layers:
+            meta["metadata"] |= about
     return layers
+
+
+def _microscope(file: Path) -> dict[str, Any]:
+    """Return what a file says of the microscope; wavelengths are what tells a light microscope."""
+    from napari_physgen.io.acquisition import read_acquisition
+
+    if file.suffix.lower() != ".mrc":
+        return {}
+    found = read_acquisition(file).found
+    if "wavelength_nm" not in found:
+        return {}
+    numbers = {n: f for n, f in found.items() if n in ("na", "wavelength_nm", "excitation_nm")}
+    return {
+        "microscope": {name: entry.value for name, entry in numbers.items()},
+        "microscope_sources": {name: entry.source for name, entry in numbers.items()},
+    }
 
 
 def _layer(scan: ScanFile, name: str, *, shown: bool) -> LayerData:

@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError
 from napari_physgen import __version__
 from napari_physgen.cli import (
     microstructures,
+    optics,
     priors,
     restoring,
     segmentation,
@@ -44,6 +45,7 @@ app = App(
 )
 app.command(stacks.sim)
 app.command(sim_models.sim_train)
+app.command(optics.sim_otf)
 app.command(microstructures.simulate)
 app.command(microstructures.dataset)
 app.command(microstructures.calibrate)

@@ -91,7 +91,7 @@ def point_spread(settings: RestoreSettings, axes: int) -> NDArray[np.float32]:
         line = np.exp(-0.5 * (np.arange(-reach, reach + 1) / settings.blur) ** 2)
         plane = line[:, None] * line
         return np.asarray(plane if axes == 2 else plane[None], np.float32)
-    values, _ = read_otf(settings.psf)
+    values = read_otf(settings.psf).values
     psf = np.asarray(np.abs(values), np.float32)
     if psf.ndim not in (2, axes):
         raise UserError(

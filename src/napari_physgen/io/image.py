@@ -152,6 +152,11 @@ def length_factor(unit: str) -> float | None:
     return _factor(unit, "um")
 
 
+def time_factor(unit: str) -> float | None:
+    """Return how many s one `unit` is; None if it is no unit of time."""
+    return _factor(unit, "s")
+
+
 def _factor(unit: str, target: str) -> float | None:
     """Return how many `target` one `unit` is; None if it is no such quantity."""
     import pint

@@ -49,7 +49,7 @@ class MrcFile:
         if not path.is_file():
             raise UserError(f"There is no file {path}.")
         content = path.read_bytes()
-        order = _byte_order(content)
+        order = byte_order(content)
         if order is None:
             raise UserError(f"{path.name} is no MRC or DV file, or it is damaged.")
         integers = np.frombuffer(content, f"{order}i4", 24)
@@ -61,10 +61,10 @@ class MrcFile:
             raise UserError(f"{path.name} ends too early: it may be damaged or incomplete.")
         data = np.frombuffer(content, dtype, count, start).reshape(nz, ny, nx)
         native = data.astype(dtype.newbyteorder("="))
-        return cls(native[0] if nz == 1 else native, _spacing_um(content, order))
+        return cls(native[0] if nz == 1 else native, spacing_um(content, order))
 
 
-def _byte_order(content: bytes) -> str | None:
+def byte_order(content: bytes) -> str | None:
     """Return the byte order in which the header makes sense."""
     if len(content) < _HEADER:
         return None
@@ -75,9 +75,15 @@ def _byte_order(content: bytes) -> str | None:
     return None
 
 
-def _spacing_um(content: bytes, order: str) -> float | None:
-    length = float(np.frombuffer(content, f"{order}f4", 1, 40)[0])
-    if np.frombuffer(content, f"{order}i2", 1, 96)[0] != _DV_ID:
-        intervals = int(np.frombuffer(content, f"{order}i4", 1, 28)[0])
+def is_dv(content: bytes, order: str) -> bool:
+    """Whether a header is of the DV dialect."""
+    return bool(np.frombuffer(content, f"{order}i2", 1, 96)[0] == _DV_ID)
+
+
+def spacing_um(content: bytes, order: str, axis: int = 0) -> float | None:
+    """Return the spacing along x (0), y (1) or z (2), um; None where a header does not say."""
+    length = float(np.frombuffer(content, f"{order}f4", 1, 40 + 4 * axis)[0])
+    if not is_dv(content, order):
+        intervals = int(np.frombuffer(content, f"{order}i4", 1, 28 + 4 * axis)[0])
         length = length / intervals * 1e-4 if intervals > 0 else 0.0
     return length if np.isfinite(length) and length > 0 else None

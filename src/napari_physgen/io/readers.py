@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 
 from napari_physgen.errors import UserError
+from napari_physgen.io.atomic import replacing
 from napari_physgen.io.image import length_factor
 from napari_physgen.io.mrc import MrcFile
 
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
 
 _TIFF = (".tif", ".tiff", ".btf", ".tf8")
 _MRC = (".mrc", ".dv", ".otf")
+SUFFIXES = (*_TIFF, ".npy", ".mrc", ".dv")
+"""Endings of the files that `read_stack` reads and that hold raw stacks."""
 _NAMES = {"A": "angle", "P": "phase", "T": "t", "Z": "z", "C": "c", "S": "rgb", "Y": "y", "X": "x"}
 # Larger "pixels" are print resolutions (72 dpi = 353 um) left by other programs.
 _LARGEST_PIXEL_NM = 50_000
+_STEP = "otf_frequency_step_per_um"
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,17 @@ class Stack:
         frames = ordered.reshape(prod(self.leading_shape), -1, *self.data.shape[-2:])
         yield from frames
 
+    def series(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Return all raw stacks (..., frame, y, x) and the names of the axes in front.
+
+        Where no axis has a name the pixels are left as they are, without names.
+        """
+        if set(self.axes[:-2]) <= {"frame"}:
+            return self.data, ()
+        looped = self._looped()
+        ordered = np.moveaxis(self.data, looped, range(len(looped)))
+        return ordered.reshape(*self.leading_shape, -1, *self.data.shape[-2:]), self.leading
+
     def _looped(self) -> list[int]:
         if self.axes[-1] == "rgb":
             raise UserError(
@@ -99,34 +115,91 @@ def read_stack(path: str | os.PathLike[str]) -> Stack:
     raise UserError(f"{path.name} is of an unknown format: the tools read {known}.")
 
 
-def read_otf(path: str | os.PathLike[str]) -> tuple[np.ndarray, float | None]:
-    """Read a measured OTF.
+class OtfFile(NamedTuple):
+    """What a file of an OTF or PSF holds.
 
-    Returns
-    -------
+    Parameters
+    ----------
     values : numpy.ndarray
-        Radial profile (k,) from zero frequency on, or plane (k_y, k_x).
+        Radial profile (k,) from zero frequency on, plane (k_y, k_x), or PSF (y, x).
     step : float or None
-        Frequency step in 1/um from a DV/MRC header; None where the file does not say.
+        Frequency step in 1/um, of a profile in a DV/MRC file or in one of our own.
+    pixel_size_nm : float or None
+        Pixel size of a TIFF; None where it does not say.
+    """
+
+    values: np.ndarray
+    step: float | None = None
+    pixel_size_nm: float | None = None
+
+
+def read_otf(path: str | os.PathLike[str]) -> OtfFile:
+    """Read a measured OTF or PSF.
 
     Raises
     ------
     UserError
         If the file is missing, damaged, of an unknown format, or neither 1-D nor 2-D.
     """
-    if Path(path).suffix.lower() in _MRC:
+    step = pixel = None
+    suffix = Path(path).suffix.lower()
+    if suffix in _MRC:
         # DV files of OTFs keep the frequency step where images keep the pixel size.
         file = MrcFile.read(Path(path))
         values, step = file.data, file.pixel_size_um
     else:
-        values, step = read_stack(path).data, None
+        stack = read_stack(path)
+        values, pixel = stack.data, stack.pixel_size_nm
+        if suffix in _TIFF and (step := _own_step(Path(path))):
+            values = values[0]
     values = np.squeeze(values)
     if values.ndim not in (1, 2):
         raise UserError(
             f"{Path(path).name} has the shape {values.shape}: "
             "an OTF is a radial profile or a plane."
         )
-    return values, step
+    return OtfFile(values, step, pixel)
+
+
+def write_otf(
+    path: str | os.PathLike[str], profile: np.ndarray, step: float, error: np.ndarray
+) -> Path:
+    """Write a radial OTF as TIFF: a row of values, a row of their standard errors.
+
+    Parameters
+    ----------
+    path : path-like
+        File to write, ``*.tif``; an existing one is replaced.
+    profile, error : numpy.ndarray
+        (k,), from zero frequency on.
+    step : float
+        Frequency step, 1/um.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written, or its name does not end like a TIFF file's.
+    """
+    if Path(path).suffix.lower() not in _TIFF:
+        raise UserError(f"An OTF is saved as TIFF: call the file {Path(path).stem}.tif.")
+    rows = np.stack([profile, error]).astype(np.float32)[:, None]
+    with replacing(path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            rows,
+            photometric="minisblack",
+            description=json.dumps({_STEP: step, "rows": ["OTF", "standard error"]}),
+        )
+    return Path(path)
+
+
+def _own_step(path: Path) -> float | None:
+    """Return the frequency step in a TIFF written by `write_otf`, None in others."""
+    with opened_tiff(path) as tif:
+        text = tif.pages.first.description
+    if _STEP not in text:
+        return None
+    return float(json.loads(text)[_STEP])
 
 
 @contextmanager
@@ -188,7 +261,7 @@ def _read_tiff(path: Path) -> Stack:
         )
         if last > tif.filehandle.size:
             raise ValueError("the file ends too early")
-        pixel = _ome_pixel_nm(tif) or _tag_pixel_nm(tif)
+        pixel = _ome_pixel_nm(tif) or tag_pixel_nm(tif)
         axes = tuple(_NAMES.get(code, "frame") for code in series.axes)
         return Stack(series.asarray(), axes, pixel)
 
@@ -203,7 +276,7 @@ def _ome_pixel_nm(tif: tifffile.TiffFile) -> float | None:
     return _plausible(float(size), pixels.get("PhysicalSizeXUnit", "µm"))
 
 
-def _tag_pixel_nm(tif: tifffile.TiffFile) -> float | None:
+def tag_pixel_nm(tif: tifffile.TiffFile) -> float | None:
     """Return the pixel size in the resolution tags of ImageJ and of honest plain files."""
     tags = tif.pages.first.tags
     if "XResolution" not in tags:

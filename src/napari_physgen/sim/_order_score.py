@@ -29,9 +29,13 @@ from napari_physgen.sim._search import landscape
 from napari_physgen.sim.patterns import search_ring
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_physgen.sim._bands import Real
     from napari_physgen.sim._joint import Choice
     from napari_physgen.sim.settings import SimSettings
+
+    Frames = NDArray[np.float32]
 
 COARSE = 0.3
 """Structure below this part of the cutoff is compared: there the pattern shifts little light to."""
@@ -69,7 +73,7 @@ class Score:
         return self.evidence * self.purity**STRICT * self.likeness
 
 
-def score(frames: Real, plain: Real | None, settings: SimSettings) -> Score:
+def score(frames: Frames, plain: Frames | None, settings: SimSettings) -> Score:
     """Judge frames that were sorted by angle.
 
     Parameters
@@ -115,7 +119,7 @@ def _different(choices: list[Choice], steps: Real) -> list[Choice]:
 
 
 def _same(one: Choice, other: Choice, steps: Real) -> bool:
-    return min(np.hypot(*((one.q - sign * other.q) / steps)) for sign in (1, -1)) <= 2
+    return bool(min(np.hypot(*((one.q - sign * other.q) / steps)) for sign in (1, -1)) <= 2)
 
 
 def _purity(light: Real, choices: list[Choice], different: list[Choice], view: Field) -> float:

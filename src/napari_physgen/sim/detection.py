@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_physgen.errors import UserError
-from napari_physgen.io import read_otf
+from napari_physgen.io import OtfFile, read_otf
 from napari_physgen.physics.optics import Otf
+from napari_physgen.sim.fairsim import read_fairsim_otf
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from napari_physgen.sim.settings import SimSettings
 
@@ -35,7 +35,8 @@ def detection_otf(
     otf : Otf, array or path, optional
         An OTF plane on the frequency grid of the raw frames or of the result (zero frequency
         in the middle or in the corner); a PSF image of any other size, in pixels of the
-        result; or a TIFF or MRC file with one of these or with a radial profile.
+        result; or a file with one of these or with a radial profile: TIFF (the pixel size of a
+        PSF is taken from it, where it says one), MRC, or XML of fairSIM.
 
     Returns
     -------
@@ -54,18 +55,16 @@ def detection_otf(
         if settings.otf_damping is None:
             return None
         return Otf.ideal(settings.na, settings.wavelength_nm, settings.otf_damping)
-    step = None
-    values: ArrayLike
-    if isinstance(given, str | os.PathLike):
-        values, step = read_otf(given)
-    else:
-        values = given
-    return _from_array(np.asarray(values), step, settings, shape)
+    if not isinstance(given, str | os.PathLike):
+        return _from_array(OtfFile(np.asarray(given)), settings, shape)
+    path = Path(given)
+    if path.suffix.lower() == ".xml":
+        return _from_array(OtfFile(*read_fairsim_otf(path)), settings, shape)
+    return _from_array(read_otf(path), settings, shape)
 
 
-def _from_array(
-    values: NDArray[np.generic], step: float | None, settings: SimSettings, shape: tuple[int, int]
-) -> Otf:
+def _from_array(given: OtfFile, settings: SimSettings, shape: tuple[int, int]) -> Otf:
+    values, step, size = given
     if values.dtype.kind not in "uifc" or not np.isfinite(values).all() or not values.any():
         raise UserError("The OTF must be made of finite numbers that are not all 0.")
     pixel = settings.pixel_size_nm / 1000
@@ -88,4 +87,5 @@ def _from_array(
         return Otf.measured(plane, 1 / (shape[0] * pixel), settings.cutoff)
     if values.ndim != 2:
         raise UserError("The OTF must be a radial profile or a 2-D plane of numbers.")
-    return Otf.from_psf(np.abs(values), pixel / settings.zoom, 0.5 / pixel)
+    psf_pixel = pixel / settings.zoom if size is None else size / 1000
+    return Otf.from_psf(np.abs(values), psf_pixel, 0.5 / max(pixel, psf_pixel))
