@@ -2,9 +2,9 @@
 
 Each two of the beams make stripes. The three wavevectors add up to 0, and so do the three phases of
 a frame up to a constant. The 7 or more frames shift the lattice so that the phases run
-in about 1, 2 and 3 parts of a turn (in any order and direction), which separates 7 bands (Ingerman
-et al., J. Microsc. 273, 3 (2019)). The three peaks are chosen that close a triangle; then all waves
-are fitted together.
+in about 1, 2 and 3 parts of a turn (in any order and direction), which separates 7 bands (Gong
+et al., Phil. Trans. R. Soc. A 379, 20200162 (2021)). The three peaks are chosen that close a
+triangle; then all waves are fitted together.
 """
 
 from __future__ import annotations
