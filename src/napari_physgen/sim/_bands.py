@@ -29,9 +29,9 @@ NOTCH = 0.15
 illumination live there."""
 
 
-LOST, CLEAR_CUT = 2.0, 4.0
+LOST, CLEAR_CUT = 2.0, 4.5
 """Modulation in standard errors: below, a pattern is not seen; above, it is there. Where no pattern
-was, simulated stacks gave up to 3.5."""
+was, simulated stacks gave up to 3.9."""
 
 DARKEST = 0.002
 """OTF value below which a frequency counts as not transmitted."""
@@ -196,7 +196,7 @@ class Wave:
     @property
     def lost(self) -> bool:
         """Whether the modulation is hardly larger than its error: nothing that stands out."""
-        return self.modulation_error > 1 / LOST
+        return 1 / LOST < self.modulation_error < np.inf
 
     @property
     def clear(self) -> bool:

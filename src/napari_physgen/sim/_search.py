@@ -102,14 +102,20 @@ def landscape(frames: Real, field: Field, low: float, high: float) -> Landscape:
     grid = _grid(field, high)
     ratio = field.radius / field.cutoff
     transfer = np.where((ratio > NOTCH) & (ratio < 0.98), field.otf(*field.k), 0.0)
-    b_filter, b_power = _centre_filter(even, field, transfer)
-    b = scipy.fft.ifft2(_padded(mean * b_filter, grid))
-    b_weight = _padded(b_power, grid).real
+    signal = _signal_to_noise(even, field)
+    mean_power = 1 + transfer**2 * signal * count
     products, numerators, weights = [], [], []
     for side in sides:
-        power = np.maximum(field.radial_mean(np.abs(side) ** 2), noise)
-        a = scipy.fft.ifft2(_padded(side * transfer / power, grid))
-        a_weight = _padded(transfer**2 / power, grid).real
+        # Frames are never of quite the same brightness: take out what is like their mean.
+        like = np.sum((side * mean.conj())[transfer > 0]) / np.sum(np.abs(mean[transfer > 0]) ** 2)
+        side = side - like * mean
+        power = np.maximum(field.radial_mean(np.abs(side) ** 2) / noise, 1)
+        # The same filter for both keeps the peak the highest point of its surroundings.
+        gain = transfer * np.sqrt(signal / (power * mean_power))
+        a = scipy.fft.ifft2(_padded(side * gain, grid))
+        b = scipy.fft.ifft2(_padded(mean * gain, grid))
+        a_weight = _padded(gain**2 * power, grid).real
+        b_weight = _padded(gain**2 * mean_power, grid).real
         products.append(a * b.conj())
         numerators.append(np.abs(scipy.fft.fft2(products[-1])) ** 2)
         overlap = scipy.fft.ifft2(scipy.fft.fft2(a_weight) * scipy.fft.fft2(b_weight).conj())
@@ -168,14 +174,11 @@ def _grid(field: Field, high: float) -> tuple[int, int]:
     )
 
 
-def _centre_filter(frames: Real, field: Field, transfer: Real) -> tuple[Real, Real]:
-    """Return the matched filter (y, x) of the mean frame and the expected power behind it."""
+def _signal_to_noise(frames: Real, field: Field) -> Real:
+    """Return the object's power (y, x), before the OTF, over the noise power of one frame."""
     noise = field.sharpened_noise(frames)
     law = power_law(scipy.fft.fft2(field.sharpened(frames)), noise, field)
-    signal = law(field.radius) * len(frames) / noise
-    power = 1 + transfer**2 * signal
-    gain = transfer * signal / power
-    return gain, gain**2 * power
+    return law(field.radius) / noise
 
 
 def _padded(spectrum: Complex | Real, grid: tuple[int, int]) -> Complex:

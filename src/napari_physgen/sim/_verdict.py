@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_physgen.sim._bands import Real, Wave
     from napari_physgen.sim._joint import Choice
 
-SURE = 0.95
+SURE = 0.9
 """Chance that all errors of all angles are within their limits, for "good"."""
 
 
@@ -35,11 +35,17 @@ def judge(choices: list[Choice], waves: list[Wave], steps: Real) -> str:
         Frequency per DFT pixel along (y, x), 1/um.
     """
     wavevectors = np.array([w.q for w in waves])
-    # A guess is as good as a find if the fit then shows a pattern there.
-    confirmed = [c.how == "guessed" and w.clear for c, w in zip(choices, waves, strict=True)]
-    guessed = _which(
-        [c.how == "guessed" and not w.clear for c, w in zip(choices, waves, strict=True)]
-    )
+    odd = _odd_ones(wavevectors)
+    # A guess beside a find is as good if the fit then shows a pattern there. What only the other
+    # angles point to must stay where they point.
+    alone = all(c.how != "found" for c in choices)
+    missed = [
+        w.lost
+        or (c.how == "guessed" and (alone or not w.clear))
+        or (c.how == "helped" and o and not w.clear)
+        for c, w, o in zip(choices, waves, odd, strict=True)
+    ]
+    guessed = _which(missed)
     if guessed:
         return (
             f"failed: the pattern of {guessed} was not found; try the excitation NA and "
@@ -52,12 +58,11 @@ def judge(choices: list[Choice], waves: list[Wave], steps: Real) -> str:
             "angles and phases"
         )
     remarks = []
-    helped = _which([c.how == "helped" or ok for c, ok in zip(choices, confirmed, strict=True)])
+    helped = _which([c.how != "found" for c in choices])
     if helped:
         remarks.append(f"{helped} found only with the help of the common period and spacing")
-    odd = _which(_odd_ones(wavevectors))
-    if odd:
-        remarks.append(f"{odd} does not fit equal periods and equally spaced directions")
+    if any(odd):
+        remarks.append(f"{_which(odd)} does not fit equal periods and equally spaced directions")
     weak = _which([w.modulation < 0.1 for w in waves])
     if weak:
         remarks.append(f"weak modulation in {weak}")
