@@ -76,6 +76,56 @@ def published(given: bool, stacks: int = 8) -> Iterator[Case]:
         )
 
 
+def published_nonlinear(structure: str, stacks: int = 3) -> Iterator[Case]:
+    """Simulated ER or F-actin of Burns & Liu 2023 in 25 saturated patterns, given, zoom 4."""
+    return _published_frames(f"NL_SIM/{structure}", 25, 0.233, stacks)
+
+
+def published_plasmonic(stacks: int = 3) -> Iterator[Case]:
+    """Simulated microtubules of Burns & Liu 2023 in 24 near-field patterns, given, zoom 4."""
+    return _published_frames("LPSIM/microtubules", 24, 0.165, stacks)
+
+
+def _published_frames(name: str, count: int, cutoff: float, stacks: int) -> Iterator[Case]:
+    """Frames in known light.
+
+    `cutoff` (cycles per pixel) is where the OTF of their PSF first ends; it says where the frames
+    hold noise alone. The OTF itself is that of the whole PSF image, ripples of its edge included,
+    since the frames were made with it.
+    """
+    folder = SIM / "burns_pinn_simulated" / name
+    pixel, na = 65.0, 1.49
+    settings = SimSettings(
+        na=na,
+        wavelength_nm=2000 * na * pixel / (1000 * cutoff),
+        pixel_size_nm=pixel,
+        zoom=4,
+        pattern="given",
+        angles=1,
+        phases=count,
+    )
+    frames = np.stack([_picture(folder / f"patterns/{i}.png") for i in range(1, count + 1)]) / 255
+    otf = whole_otf(_picture(folder / "psf.png"), pixel / 4000)
+    for i in range(1, stacks + 1):
+        yield Case(
+            tifffile.imread(folder / f"input_frames/{i}.tif"),
+            settings,
+            otf,
+            _picture(folder / f"ground_truth/{i}.png"),
+            frames=frames.astype(np.float32),
+        )
+
+
+def whole_otf(psf: NDArray[np.generic], pixel_um: float) -> Otf:
+    """Return the OTF of a PSF image with its sign and without an end."""
+    image = psf / psf.sum()
+    size = 4 * max(image.shape)
+    y, x = (image.sum(1 - axis) @ np.arange(n) for axis, n in enumerate(image.shape))
+    f = np.fft.fftfreq(size)
+    centred = np.fft.fft2(image, (size, size)) * np.exp(2j * np.pi * (f[:, None] * y + f * x))
+    return Otf(0.75 / pixel_um, step=1 / (size * pixel_um), plane=np.fft.fftshift(centred.real))
+
+
 def biosr(electrons: float | None = None, level: str = "09") -> Iterator[Case]:
     """BioSR microtubules, one level, or level 09 thinned to fewer electrons per pixel."""
     folder = SIM / "biosr_mt_levels"

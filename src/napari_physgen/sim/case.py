@@ -13,6 +13,8 @@ from napari_physgen.sim.forward import Canvas, SimOperator
 from napari_physgen.sim.mosaic import finer
 from napari_physgen.sim.quality import mcnr
 from napari_physgen.sim.results import Patterns, Reconstruction
+from napari_physgen.sim.saturation import SaturatedOperator
+from napari_physgen.sim.speckle import SpeckleOperator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from napari_physgen.physics.optics import Otf
     from napari_physgen.sim.measurement import Measurement
     from napari_physgen.sim.settings import SimSettings
+    from napari_physgen.sim.warm import Warm
 
     Frames = NDArray[np.float32]
 
@@ -77,7 +80,12 @@ class Case:
         """Return the forward model on `device`."""
         canvas = Canvas.around(self.shape, self.settings.zoom, MARGIN)
         if isinstance(self.illumination, Patterns):
-            operator = SimOperator.sinusoidal(self.illumination, self.otf, canvas)
+            plain = self.illumination.saturation is None
+            kind = SimOperator if plain else SaturatedOperator
+            operator = kind.sinusoidal(self.illumination, self.otf, canvas)
+        elif self.settings.pattern == "speckle":
+            frames, seed = self.settings.frames, self.settings.seed
+            operator = SpeckleOperator.unknown(frames, self.settings, self.otf, canvas, seed)
         else:
             operator = SimOperator.given(
                 self.illumination,
@@ -133,6 +141,7 @@ class Finish:
     quick: Frames | None
     operator: SimOperator
     measurement: Measurement
+    warm: Warm | None = None
 
     def __call__(
         self, rho: torch.Tensor, std: torch.Tensor | None, stage: str, words: str
@@ -142,7 +151,7 @@ class Finish:
             predicted = self.operator(rho)
             residual = self.measurement.residual(predicted)
             chi2 = float(self.measurement.chi2(predicted))
-        return self.case.result(
+        result = self.case.result(
             self.quick,
             self._field(rho),
             None if std is None else self._field(std),
@@ -152,6 +161,16 @@ class Finish:
             words,
             rho.device,
         )
+        metrics = {**result.metrics, **self.operator.figures()}
+        if isinstance(self.operator, SpeckleOperator):
+            canvas = self.operator.canvas
+            light = canvas.crop(self.operator.light().detach(), canvas.zoom)
+            result = replace(
+                result,
+                patterns=light[0].cpu().numpy(),
+                summary=f"Experimental, the light was unknown. {result.summary}",
+            )
+        return replace(result, warm=self.warm, metrics=metrics)
 
     def _field(self, image: torch.Tensor) -> Frames:
         canvas = self.operator.canvas

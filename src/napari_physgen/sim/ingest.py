@@ -15,6 +15,7 @@ import scipy.fft
 from napari_physgen.errors import UserError
 from napari_physgen.physics.optics import frequencies
 from napari_physgen.sim._arrangement import Arrangement
+from napari_physgen.sim.settings import LAYOUT
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -149,13 +150,18 @@ def _order_of_axes(slow_fast: tuple[int, ...], settings: SimSettings) -> str:
 def _check_shape(array: NDArray[np.generic], settings: SimSettings) -> None:
     count = array.shape[0]
     if count != settings.frames:
+        angles, phases = LAYOUT[settings.pattern]
+        most = 1 if settings.pattern == "hexagonal" else 9
         fits = [
-            f"{a} x {count // a}" for a in range(2, 10) if count % a == 0 and 3 <= count // a <= 15
+            f"{a} x {count // a}"
+            for a in range(angles, most + 1)
+            if count % a == 0 and phases <= count // a <= 15
         ]
         advice = (
             f"{count} frames would fit {' or '.join(fits)} (angles x phases)"
             if fits
-            else f"no number of angles (2 or more) and phases (3 or more) gives {count} frames"
+            else f"no number of angles ({angles} or more) and phases ({phases} or more) "
+            f"gives {count} frames"
         )
         raise UserError(
             f"The stack has {count} frames, but {settings.angles} angles x {settings.phases} "
