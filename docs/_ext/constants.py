@@ -6,6 +6,7 @@ from importlib import import_module
 
 NAMES = {
     "approach": "sim.variational:APPROACH",
+    "bias": "sim.uncertainty:BIAS",
     "certain": "sim._joint:CERTAIN",
     "channels": "sim.pinn:CHANNELS",
     "fewest_speckle": "sim.illumination:FEWEST",
@@ -23,6 +24,8 @@ NAMES = {
     "gn_strengths": "generative.lessons:STRENGTHS",
     "gn_weight": "generative.losses:VARIANCE",
     "guard": "physics.noise:GUARD",
+    "guard_px": "sim.mosaic:GUARD",
+    "halo": "sim.mosaic:HALO",
     "harmonics": "sim.saturation:HARMONICS",
     "held_out": "sim.measurement:HELD_OUT",
     "helped": "sim._joint:HELPED",
@@ -115,7 +118,9 @@ NAMES = {
     "seg_tolerance": "metrics.segmentation:TOLERANCE_SHARE",
     "smoother": "sim.variational:SMOOTHER",
     "steps": "sim.pinn:STEPS",
+    "tile": "sim.tiled:TILE",
     "typical": "sim.variational:TYPICAL",
+    "whole": "sim.tiled:WHOLE",
 }
 
 

@@ -47,7 +47,7 @@ WHOLE = 768
 SMALLEST = 3 * HALO
 """Raw px; in smaller tiles more is shared than new."""
 
-TEACHERS = (0.5, 0.75, 1.0)
+TEACHERS = (0.5, 1.0)
 """Tiles that the networks are trained on, by their place in the order of structure."""
 
 REPRESENTATIVE = 0.75
