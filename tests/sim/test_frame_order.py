@@ -12,7 +12,7 @@ import tifffile
 
 from napari_physgen.backend import run
 from napari_physgen.errors import UserError
-from napari_physgen.sim import SimSettings
+from napari_physgen.sim import SimSettings, reconstruct
 from napari_physgen.sim.frame_order import FrameOrder, arrange, candidates, find_order
 from napari_physgen.sim.ingest import ingest
 from napari_physgen.sim.settings import Order
@@ -138,6 +138,19 @@ def test_one_plane_in_any_order_can_be_reconstructed(order: str) -> None:
     raw, stack, settings = case(order, 5)
     taken = ingest(raw, settings.model_copy(update={"order": order}))
     assert np.array_equal(taken.by_angle(taken.order), stack[0])
+
+
+def test_auto_reconstructs_planes_in_any_order() -> None:
+    raw, stack, _ = case("angle-z-phase", 3)
+    settings = SETTINGS.model_copy(update={"method": "wiener", "zoom": 1})
+    result = run(reconstruct(raw, settings))
+    assert result.image.shape == (4, SIZE, SIZE)
+    assert "Frame order angle-z-phase (clear)" in result.summary
+    alone = run(reconstruct(stack[1].reshape(9, SIZE, SIZE), settings))
+    same = np.corrcoef(result.image[1].ravel(), alone.image.ravel())[0, 1]
+    others = np.corrcoef(result.image[3].ravel(), alone.image.ravel())[0, 1]
+    assert same > 0.98
+    assert others < same
 
 
 def test_what_does_not_divide_is_refused_in_words() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -24,14 +24,14 @@ from napari_physgen.sim.spectrum import log_spectrum
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from napari_physgen.backend.job import Job
     from napari_physgen.sim.settings import SimSettings
 
     Frames = NDArray[np.generic]
 
-__all__ = ["FrameOrder", "Scored", "arrange", "candidates", "find_order"]
+__all__ = ["FrameOrder", "Scored", "arrange", "candidates", "find_order", "settled"]
 
 SIDE = 192
 """Pixels along y and x that are looked at: enough for faint patterns, a tenth of a second."""
@@ -156,6 +156,10 @@ def find_order(raw: Frames, settings: SimSettings) -> Job[FrameOrder]:
         If no order fits the shape of the array.
     """
     names = candidates(raw.shape, settings)
+    if settings.angles < 2 or settings.pattern in ("given", "speckle", "hexagonal"):
+        raise UserError(
+            "With one angle, or with light that is no stripes, no order is to be found."
+        )
     if not names:
         size = " x ".join(str(n) for n in raw.shape)
         raise UserError(
@@ -172,6 +176,30 @@ def find_order(raw: Frames, settings: SimSettings) -> Job[FrameOrder]:
     best = table[0].order
     spectra = np.stack([log_spectrum(frames[None]) for frames in looks[best]])
     return FrameOrder(best, tuple(table), _confidence(table, settings.angles), spectra)
+
+
+def settled(raw: ArrayLike, settings: SimSettings) -> Job[tuple[SimSettings, str]]:
+    """Replace the order "auto" where angle and phase are not all that is open (a job).
+
+    Which of these two is slower in one stack is left to the estimate of the patterns, which
+    knows more. An order that is not clear is not taken.
+
+    Returns
+    -------
+    settings : SimSettings
+    words : str
+        What was found, empty if nothing was open.
+    """
+    array: Any = raw if hasattr(raw, "shape") else np.asarray(raw)
+    striped = settings.pattern not in ("given", "speckle", "hexagonal") and settings.angles > 1
+    names = candidates(array.shape, settings) if settings.order == "auto" and striped else []
+    sequences = [name for name in names if "montage" not in name]
+    if not names or set(sequences) == {"angle-phase", "phase-angle"}:
+        return settings, ""
+    found = yield from find_order(array, settings)
+    if found.confidence.startswith("not clear"):
+        return settings, ""
+    return settings.model_copy(update={"order": found.order}), found.summary
 
 
 def _look(

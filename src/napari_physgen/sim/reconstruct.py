@@ -14,6 +14,7 @@ from napari_physgen.physics.noise import estimate_camera
 from napari_physgen.physics.optics import TYPICAL_DAMPING, Otf
 from napari_physgen.sim.case import Case, Finish
 from napari_physgen.sim.detection import detection_otf
+from napari_physgen.sim.frame_order import settled
 from napari_physgen.sim.illumination import (
     check_patterns,
     flat_light,
@@ -73,7 +74,8 @@ def reconstruct(
     raw : array
         (frame, y, x) or (angle, phase, y, x), any real number type; with further axes in front,
         or several times as many frames, a series (see `sim.series`). A series may be a lazy array;
-        it is read one stack at a time.
+        it is read one stack at a time. Any of the settings' frame orders; with "auto" the order is
+        found (`sim.frame_order`).
     settings : SimSettings
     patterns : Patterns or array, optional
         An estimate for these frames, or the known illumination as frames (frame, y, x) on the
@@ -98,11 +100,16 @@ def reconstruct(
     """
     from napari_physgen.sim.series import reconstruct_series  # it builds on this module
 
-    settings = laid_out(settings, raw)
+    settings, order = laid_out(settings, raw), ""
+    if patterns is None:
+        settings, order = yield from settled(raw, settings)
     stacks = Stacks.of(raw, settings, axes)
+    result: Reconstruction
     if stacks is None:
-        return (yield from reconstruct_stack(raw, settings, patterns, otf))
-    return (yield from reconstruct_series(stacks, settings, patterns, otf, sink))
+        result = yield from reconstruct_stack(raw, settings, patterns, otf)
+    else:
+        result = yield from reconstruct_series(stacks, settings, patterns, otf, sink)
+    return replace(result, summary=f"{result.summary} {order}".strip())
 
 
 def reconstruct_stack(
@@ -282,8 +289,7 @@ def _explain(
 ) -> Job[tuple[Scene, Solution]]:
     """Solve the variational image, in few iterations if a similar stack was solved before."""
     if warm is not None:
-        scene = warm.guess(case, operator, measurement)
-        solution = yield from follow(scene, measurement, case.settings, warm)
+        scene, solution = yield from follow(case, operator, measurement, warm)
         if solution.stopped or not warm.lost(solution.chi2, measurement):
             return scene, solution
         operator = case.operator(scene.u.device)
