@@ -2,8 +2,8 @@
 
 The grating or modulator fixes the wavevectors. What changes from stack to stack is the light of
 the frames (bleaching, lamp) and, with stages and fibres that drift, the phases. New phases of an
-angle are taken only if they raise the likelihood of its frames by more than their number, as
-Akaike's criterion asks.
+angle are taken only if they raise the likelihood of its frames by more than Schwarz's criterion
+asks for as many numbers (Ann. Stat. 6, 461, 1978).
 """
 
 from __future__ import annotations
@@ -137,5 +137,6 @@ def _one_angle(
     kept, moved = [(p, p) for p in phases], [(None, None)] * count
     old = minimize(cost, x, jac=True, method="L-BFGS-B", bounds=[*kept, *rest])
     new = minimize(cost, old.x, jac=True, method="L-BFGS-B", bounds=[*moved, *rest])
-    best = new.x if old.fun - new.fun > count else old.x
+    enough = count / 2 * np.log(stats.count.sum())
+    best = new.x if old.fun - new.fun > enough else old.x
     return best[:count], np.exp(best[count : 2 * count])

@@ -1,7 +1,7 @@
 """Time-lapses, channels and z-stacks: one raw stack after the other.
 
 The patterns are estimated once per channel and follow each stack (`sim.following`). Each stack
-begins with what the one before it in its channel taught (`sim.warm`), which takes an eighth of the
+begins with what the one before it in its channel taught (`sim.warm`), which takes a sixth of the
 iterations. Time and channels are never mixed: no image sees the frames of another.
 
 Of each stack only the images are kept, in arrays that the caller may provide (a file that grows):
@@ -107,7 +107,7 @@ def reconstruct_series(
         channel = stacks.channel(place)
         if channel not in common:
             common[channel] = patterns
-            if patterns is None:
+            if patterns is None and settings.pattern not in ("given", "speckle"):
                 members = [p for p in stacks if stacks.channel(p) == channel]
                 job = common_patterns(stacks, members, running.settings, otf)
                 common[channel] = yield from running.watched(job, "")

@@ -137,8 +137,8 @@ def lowest_point(trials: Mapping[int, float]) -> float:
 class Fitter:
     """Fits of one scene one after the other, as one stage to the person who watches.
 
-    `weight` is lambda, `tuned` whether the user set it on the way, `done` counts iterations, `total`
-    says how many there will be.
+    `weight` is lambda, `tuned` whether the user set it on the way, `done` counts iterations, of
+    which there will be `total`.
     """
 
     def __init__(
@@ -173,6 +173,12 @@ class Fitter:
         """Return the held-out chi2 of the scene as it is."""
         with torch.no_grad():
             return float(self._measurement.chi2(self._scene()[1]))
+
+    def objective(self, rho: Tensor) -> float:
+        """Return what the fit minimises, with `rho` (y, x) on the fine canvas as the object."""
+        self._scene.start(rho)
+        with torch.no_grad():
+            return float(self._loss(self._scene, 0))
 
     def fit(
         self,
