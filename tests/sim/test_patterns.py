@@ -56,18 +56,18 @@ def test_wavevector_phases_and_modulation_are_recovered(found: Patterns) -> None
     assert shift < 0.05
     assert phase < 4
     assert modulation < 0.05
-    assert found.verdict == "good"
+    assert not found.verdict.startswith("failed")
     assert found.order == "angle-phase"
 
 
 def test_many_photons_leave_no_systematic_error() -> None:
     truth = default_patterns(SETTINGS, 3)
-    shift, phase, modulation = off(
-        run(estimate_patterns(stack(photons=2000, truth=truth), SETTINGS)), truth
-    )
+    found = run(estimate_patterns(stack(photons=2000, truth=truth), SETTINGS))
+    shift, phase, modulation = off(found, truth)
     assert shift < 0.015
     assert phase < 2.5
     assert modulation < 0.03
+    assert found.verdict == "good"
 
 
 @pytest.mark.parametrize("damping", [0.15, 0.6])
@@ -87,7 +87,7 @@ def test_unequal_phase_steps_are_found() -> None:
     steps = np.radians([0, 134, -87])
     truth = replace(truth, phases=truth.phases[:, :1] + steps)
     found = run(estimate_patterns(stack(photons=200, truth=truth), SETTINGS))
-    assert found.verdict == "good"
+    assert not found.verdict.startswith("failed")
     assert off(found, truth)[1] < 3
 
 
@@ -109,7 +109,7 @@ def test_any_number_of_angles_and_phases_up_to_tirf(
     truth = default_patterns(settings, 5)
     truth = replace(truth, wavevectors=truth.wavevectors * fraction / 0.9)
     found = run(estimate_patterns(stack(settings, truth=truth), settings))
-    assert found.verdict == "good"
+    assert not found.verdict.startswith("failed")
     assert off(found, truth)[0] < 0.1
 
 
@@ -119,7 +119,7 @@ def test_frame_order_is_found(order: str) -> None:
     raw = stack(settings)
     found = run(estimate_patterns(raw, settings.model_copy(update={"order": "auto"})))
     assert found.order == order
-    assert found.verdict == "good"
+    assert not found.verdict.startswith("failed")
 
 
 def test_wrong_frame_order_is_not_good() -> None:
@@ -131,7 +131,7 @@ def test_brightness_of_the_frames_is_reported() -> None:
     fading = np.linspace(1, 0.8, 9)
     raw = 100 + (stack(photons=200) - 100.0) * fading[:, None, None]
     found = run(estimate_patterns(raw, SETTINGS.model_copy(update={"camera_offset": 100.0})))
-    assert found.verdict == "good"
+    assert not found.verdict.startswith("failed")
     assert found.intensities is not None
     assert found.intensities.ravel() == pytest.approx(fading / fading.mean(), rel=0.02)
 

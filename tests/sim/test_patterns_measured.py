@@ -28,32 +28,33 @@ def test_real_tirf_has_its_known_periods_angles_and_unequal_steps(data: Path) ->
     path = data / "sim/tirf_rzcao_microtubules/rzcao_TIRF_MT_raw9_APyx.tif"
     settings = SimSettings(na=1.49, wavelength_nm=660, pixel_size_nm=86.67)
     patterns = found(path, settings)
-    assert patterns.verdict == "good"
+    assert not patterns.verdict.startswith("failed")
     assert patterns.order == "angle-phase"
     assert patterns.period_nm == pytest.approx([232.2, 231.3, 230.8], abs=1)
     assert patterns.angles_deg == pytest.approx([-88.8, -29.0, 32.0], abs=0.2)
     steps = np.degrees(patterns.phases - patterns.phases[:, :1])
     wrong = (steps - [0, 134, -87] + 180) % 360 - 180
-    assert np.abs(wrong).max() < 5
+    assert patterns.phase_error is not None
+    assert np.abs(wrong).max() < 3 * np.degrees(patterns.phase_error.max())
 
 
 def test_real_high_dose_stack_has_its_known_patterns(data: Path) -> None:
     """BioSR microtubules, 237 electrons per pixel."""
     path = data / "sim/biosr_mt_levels/BioSR_MT_cell001_level09_crop007_raw9.tif"
     patterns = found(path, BIOSR)
-    assert patterns.verdict == "good"
+    assert not patterns.verdict.startswith("failed")
     assert patterns.period_nm == pytest.approx([180.2, 180.5, 180.1], abs=0.5)
     assert degrees_apart(patterns.angles_deg, [-84.85, -144.95, 155.02]).max() < 0.5
 
 
-def test_real_lowest_dose_is_never_called_good_with_a_wrong_pattern(data: Path) -> None:
-    """BioSR microtubules, 6 electrons per pixel."""
+def test_real_lowest_dose_has_its_known_directions_but_is_not_called_found(data: Path) -> None:
+    """BioSR microtubules, 6 electrons per pixel: one angle follows from the others."""
     path = data / "sim/biosr_mt_levels/BioSR_MT_cell001_level01_crop007_raw9.tif"
-    for more in ({}, {"excitation_na": 1.35, "excitation_nm": 488}):
-        patterns = found(path, SimSettings.parse(BIOSR.model_dump() | more))
-        wrong = degrees_apart(patterns.angles_deg, [-84.85, -144.95, 155.02]).max() > 1
-        assert patterns.verdict != "good" if wrong else True
-        assert not wrong or patterns.verdict.startswith("failed")
+    optics = {"excitation_na": 1.35, "excitation_nm": 488}
+    patterns = found(path, SimSettings.parse(BIOSR.model_dump() | optics))
+    assert degrees_apart(patterns.angles_deg, [-84.85, -144.95, 155.02]).max() < 0.5
+    assert patterns.verdict.startswith("failed")
+    assert found(path, BIOSR).verdict.startswith("failed")
 
 
 def test_real_noisy_tirf_has_its_known_patterns(data: Path) -> None:
@@ -75,7 +76,7 @@ def test_published_simulations_are_recovered_to_a_fiftieth_of_a_dft_pixel(data: 
     errors = []
     for path in sorted(folder.glob("*.tif")):
         patterns = found(path, settings)
-        assert patterns.verdict == "good"
+        assert not patterns.verdict.startswith("failed")
         k = patterns.wavevectors * 120 * settings.pixel_size_nm / 1000
         errors.append(np.linalg.norm(k - np.sign(np.sum(k * truth, 1))[:, None] * truth, axis=1))
         assert degrees_apart(patterns.angles_deg, [0, 60, 120]).max() < 0.1

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 Q_SCALE, OFFSET_SCALE, STEP_SCALE, MODULATION_SCALE = 1.6, 1.45, 1.35, 1.65
 """True errors over those that the curvatures give."""
 
+PHASE_PER_ERROR = np.radians(18)
+USUAL_ERROR = 0.02
+"""Phase error per square root of the model error (measured on simulated filaments and spots), for
+what exceeds the usual one: uneven light, bent fringes, a wrong OTF."""
+
 MODULATION_FLOOR = 0.01
 """Relative error of the modulation that no light removes."""
 
@@ -45,11 +50,12 @@ def with_errors(wave: Wave, curvature: Real, covariance: Real) -> Wave:
     spread = np.mean(1 / values) if values[0] > 0 else np.inf
     offset = covariance.mean()
     steps = (np.trace(covariance) - count * offset) / (count - 1)
+    model = PHASE_PER_ERROR * np.sqrt(max(wave.error - USUAL_ERROR, 0.0))
     return replace(
         wave,
         q_error=float(Q_SCALE * np.sqrt(spread)),
         offset_error=float(OFFSET_SCALE * np.sqrt(offset)),
-        step_error=float(STEP_SCALE * np.sqrt(steps)),
+        step_error=float(np.hypot(STEP_SCALE * np.sqrt(steps), model)),
     )
 
 

@@ -19,14 +19,7 @@ from napari_physgen.sim._whittle import fit_phases, phase_covariance, power_law,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_physgen.sim._bands import Complex, Field, Overlap, Real
-
-NEAR, FAR = 0.65, 2.4
-"""DFT pixels around the wavevector in which its correlation peak is looked for: in any case, and
-if a higher peak is there (bright structure can make the first search miss by a pixel or two)."""
-
-JUMP = 12.0
-"""Logarithm of the likelihood by which a peak further off must be higher."""
+    from napari_physgen.sim._bands import Field, Overlap, Real
 
 
 def _first_guesses(cut: Overlap, field: Field, count: int) -> list[Real]:
@@ -127,7 +120,15 @@ def _wavevector_step(
         hessian = 2 * np.real(np.outer(first.conj(), first) + c.conj() * second)
         return float(np.abs(c) ** 2), gradient, hessian
 
-    step = _highest(product, (y, x), field.steps, wave.modulation * product.size)
+    fine = np.linspace(-0.6, 0.6, 9)
+    kernels = [
+        np.exp(-2j * np.pi * np.outer(fine * s, r))
+        for s, r in zip(field.steps, (y, x), strict=True)
+    ]
+    i, j = np.unravel_index(
+        np.argmax(np.abs(kernels[0] @ product @ kernels[1].T)), (fine.size, fine.size)
+    )
+    step = np.array([fine[i], fine[j]]) * field.steps
     for _ in range(5):
         _, gradient, hessian = correlation(step)
         if np.linalg.eigvalsh(hessian)[1] >= 0:
@@ -138,18 +139,3 @@ def _wavevector_step(
     # -ln likelihood holds the correlation C as -m |C| times the size of the DFT.
     curvature = -hessian / (2 * np.sqrt(power)) * wave.modulation * product.size
     return np.asarray(step), curvature
-
-
-def _highest(product: Complex, r: tuple[Real, Real], steps: Real, scale: float) -> Real:
-    """Return the step (1/um) at the highest of the correlation's samples nearby.
-
-    A peak further off than the next DFT pixel must be higher by more than chance: `scale` |C| is
-    the logarithm of the likelihood.
-    """
-    fine = np.linspace(-FAR, FAR, 33)
-    kernels = [np.exp(-2j * np.pi * np.outer(fine * s, x)) for s, x in zip(steps, r, strict=True)]
-    height = scale * np.abs(kernels[0] @ product @ kernels[1].T)
-    near = np.abs(fine) < NEAR
-    height[np.ix_(near, near)] += JUMP
-    i, j = np.unravel_index(np.argmax(height), height.shape)
-    return np.array([fine[i], fine[j]]) * steps

@@ -165,8 +165,10 @@ def _fit(attempt: Attempt, field: Field, fit_otf: bool) -> Job[tuple[list[Wave],
         q = np.array([w.q for w in waves])
         errors = np.where(lost, np.inf, [w.q_error for w in waves])
         for angle in (a for a, missing in enumerate(lost) if missing):
-            moved = expected(q, errors, angle)
-            waves[angle] = fit(attempt.frames[angle], rough, moved, rounds=1, hold=True)
+            q[angle] = expected(q, errors, angle)
+            waves[angle] = fit(attempt.frames[angle], rough, q[angle], rounds=1, hold=True)
+            # It says nothing about the period, but its direction is taken.
+            errors[angle] = 1e3 * field.steps.max()
         waves = _measured(attempt.frames, waves, field)
     return waves, field
 
