@@ -40,8 +40,8 @@ COLUMNS = (
     "its chi2",
 )
 NOTE = """\
-Stacks of 9 x 256 x 256, simulated filaments that drift by 0.7 px per time point, bend and bleach by 2 %
-per time point; 150 photons per pixel at first. Seconds of one core. The first one includes reading
+Stacks of 9 x 256 x 256, simulated filaments that drift by 0.7 px per time point, bend and bleach by
+2 % each time; 150 photons per pixel at first. Seconds of one core. The first one includes reading
 all stacks, the estimate of the patterns and the search for the smoothness. "By itself" is a full
 reconstruction of the last stack with the same patterns.
 """
