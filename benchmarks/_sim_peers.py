@@ -3,7 +3,7 @@
 - Richardson-Lucy (Richardson 1972; Lucy 1974) with the forward model and patterns of ours;
   iterations chosen with the truth at hand.
 - napari-sim-processor (PyPI), in an environment of its own: with the settings that its widget
-  starts from, and with the best of 32 others, chosen with the truth at hand. It estimates the
+  starts from, and with the best of 48 others, chosen with the truth at hand. It estimates the
   patterns itself and has the theoretical OTF only.
 - The network of Burns & Liu 2023 as published (`napari_physgen.sim.paper`), fewer steps if said so.
 """

@@ -26,9 +26,9 @@ GRID = {
     "w": (0.05, 0.1, 0.2, 0.4),
     "alpha": (0.3,),
     "beta": (0.8, 0.98),
-    "eta": (0.65,),
+    "eta": (0.65, 0.8, 1.0),
     "usePhases": (True, False),
-    "a_type": ("none", "exp"),
+    "a_type": ("exp",),
 }
 
 

@@ -68,7 +68,7 @@ reference is itself a filtered image. "Wiener" has nothing to tune; "best consta
 chosen with the truth at hand. chi2: mean squared weighted residual on held-out camera pixels,
 variational / network; 1 is noise. e-: electrons per pixel and frame. Peers:
 Richardson-Lucy with our patterns and OTF, iterations chosen with the truth; napari-sim-processor
-0.1.1 with the settings its widget starts from, and with the best of 32 others, chosen with the
+0.1.1 with the settings its widget starts from, and with the best of 48 others, chosen with the
 truth; it estimates the patterns itself, with the theoretical OTF. The network as published, with
 the steps given in brackets (published: 1000), and our patterns.
 """
