@@ -52,11 +52,23 @@ def fit_harmonics(frames: Real, field: Field, land: Landscape, start: list[Real]
     waves = [first]
     for h, m in zip((2, 3), GUESSES, strict=True):
         waves.append(replace(first, q=h * first.q, phases=h * first.phases, modulation=m))
-    cut, unmix = _neighbours(frames, field, Comb(tuple(waves)))
-    side, centre = unmix[2] @ cut.here, unmix[1] @ cut.there
-    if np.sum(side * centre.conj()).real < 0:
-        waves[1] = replace(waves[1], phases=waves[1].phases + np.pi)
-    return fit_lattice(frames, field, ORDERS, waves, rounds=1)
+    comb = _with_sign(frames, field, Comb(tuple(waves)))
+    comb = fit_lattice(frames, field, ORDERS, comb.waves, rounds=1)
+    # Better phases may tell another sign.
+    sure = _with_sign(frames, field, comb)
+    return comb if sure is comb else fit_lattice(frames, field, ORDERS, sure.waves, rounds=0)
+
+
+def _with_sign(frames: Real, field: Field, comb: Comb) -> Comb:
+    """Return the waves with the second harmonic turned if neighbouring bands contradict."""
+    cut, unmix = _neighbours(frames, field, comb)
+    first, second, *more = comb.waves
+    both = unmix[2] @ cut.here, unmix[1] @ cut.there
+    power = reduced(cut, both, (0.0, 0.0), field, first.error)
+    # Each frequency counts as far as the optics passed both bands.
+    if np.sum(field.otf(power.k_here, 0) * field.otf(power.k_there, 0) * power.cross) >= 0:
+        return comb
+    return replace(comb, waves=(first, replace(second, phases=second.phases + np.pi), *more))
 
 
 def with_depths(frames: Real, field: Field, comb: Comb) -> Comb:
@@ -76,9 +88,9 @@ def with_depths(frames: Real, field: Field, comb: Comb) -> Comb:
             both = gains[h] * noise, gains[h - 1] * noise
             # What stands beside the smaller band is half the ratio of the modulations.
             power = reduced(cut, found, both, field, wave.error)
-            ratio = fit_modulation(power, field, LARGEST) / 2
-            depth = abs(waves[-1].modulation) * ratio
-            wave = replace(wave, modulation=depth)
+            before = abs(waves[-1].modulation) / 2
+            depth = before * fit_modulation(power, field, LARGEST)
+            wave = with_modulation(wave, depth, before * modulation_error(power, field))
         waves.append(_signed(wave, h, waves[0].phases))
     return replace(comb, waves=tuple(waves))
 

@@ -139,7 +139,8 @@ def with_saturation(patterns: Patterns, combs: list[Comb]) -> Patterns:
     from napari_physgen.sim.saturation import fit_saturation, saturated  # brings torch along
 
     depths = np.array([[w.modulation for w in comb.waves[:2]] for comb in combs])
-    dose, saturation = fit_saturation(depths)
+    relative = np.array([[w.modulation_error for w in comb.waves[:2]] for comb in combs])
+    dose, saturation = fit_saturation(depths, np.maximum(relative * np.abs(depths), 1e-3))
     return saturated(replace(patterns, modulation=dose), saturation)
 
 

@@ -63,22 +63,26 @@ def harmonics(modulation: Tensor, saturation: Tensor) -> Tensor:
     return parts / value.mean(-1, keepdim=True)
 
 
-def fit_saturation(depths: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+def fit_saturation(
+    depths: NDArray[np.float64], errors: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
     """Return the modulation of the dose (angle,) and s that explain signed harmonics.
 
     Parameters
     ----------
     depths : numpy.ndarray
         (angle, harmonic), a_h / a_0 of the first two harmonics or more.
+    errors : numpy.ndarray
+        Their standard errors, same shape.
     """
-    measured = torch.from_numpy(depths)
+    measured, weight = torch.from_numpy(depths), torch.from_numpy(1 / errors)
     count = len(depths)
 
     def misfit(x: NDArray[np.float64]) -> NDArray[np.float64]:
         parts = harmonics(torch.from_numpy(x[:count]), torch.tensor(x[count]))
-        return (parts[:, : depths.shape[1]] - measured).numpy().ravel()
+        return (weight * (parts[:, : depths.shape[1]] - measured)).numpy().ravel()
 
-    start = [*np.full(count, 0.9), float(np.sign(-depths[:, 1].sum()))]
+    start = [*np.full(count, 0.9), float(np.sign(-np.sum(depths[:, 1] / errors[:, 1] ** 2)))]
     low, high = [*np.full(count, 0.05), LARGEST[0]], [*np.full(count, 1.0), LARGEST[1]]
     x = least_squares(misfit, start, bounds=(low, high)).x
     return x[:count], float(x[count])

@@ -98,7 +98,8 @@ class SpeckleOperator(SimOperator):
         )
         spectrum[:, self.rows, self.columns] = torch.view_as_complex(self.field)
         wave = torch.fft.ifft2(spectrum, norm="forward")
-        return (wave.real**2 + wave.imag**2)[None]
+        light: Tensor = (wave.real**2 + wave.imag**2)[None]
+        return light
 
     def unlikely(self) -> Tensor:
         """Return the negative log-prior of the mean of the patterns: flat."""
