@@ -68,6 +68,7 @@ TOOLS: dict[str, Tool] = {
     "sim": Tool(
         "napari_physgen.sim.settings:SimSettings", "napari_physgen.sim:reconstruct", series=True
     ),
+    "sim-check": Tool("napari_physgen.sim.settings:SimSettings", "napari_physgen.sim.report:check"),
     "sim-train": Tool(
         "napari_physgen.sim.training_settings:SimTrainingSettings",
         "napari_physgen.sim.train_model:train_model",

@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError
 
 from napari_physgen import __version__
 from napari_physgen.cli import (
+    checking,
     microstructures,
     optics,
     priors,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         RestoreSettings,
     )
     from napari_physgen.regions.settings import RegionSettings
+    from napari_physgen.sim.settings import SimSettings
     from napari_physgen.sim.training_settings import SimTrainingSettings
 
 app = App(
@@ -44,6 +46,7 @@ app = App(
     result_action="return_value",
 )
 app.command(stacks.sim)
+app.command(checking.sim_check)
 app.command(sim_models.sim_train)
 app.command(optics.sim_otf)
 app.command(microstructures.simulate)
@@ -100,6 +103,8 @@ def run(
     elif loaded.tool == "sim-train":
         learned_from = cast("SimTrainingSettings", settings)
         sim_models.learn(learned_from, raw or [], out / stem(recipe))
+    elif loaded.tool == checking.TOOL:
+        checking.process(cast("SimSettings", settings), raw or [], out)
     elif loaded.tool == "regions":
         region_maps.process(cast("RegionSettings", settings), raw or [], out)
     elif loaded.tool == "prior":

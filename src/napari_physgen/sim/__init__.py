@@ -10,6 +10,7 @@ import lazy_loader
 if TYPE_CHECKING:
     from napari_physgen.sim.patterns import estimate_patterns
     from napari_physgen.sim.reconstruct import reconstruct
+    from napari_physgen.sim.report import QualityReport, check
     from napari_physgen.sim.results import Patterns, Reconstruction
     from napari_physgen.sim.settings import SimSettings
     from napari_physgen.sim.simulate import simulate
@@ -19,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "patterns": ["estimate_patterns"],
         "reconstruct": ["reconstruct"],
+        "report": ["QualityReport", "check"],
         "results": ["Patterns", "Reconstruction"],
         "settings": ["SimSettings"],
         "simulate": ["simulate"],

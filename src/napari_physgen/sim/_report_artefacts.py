@@ -12,6 +12,7 @@ from napari_physgen.sim._report_check import Check, Scale, advised
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_physgen.sim._report_check import Verdict
     from napari_physgen.sim.results import Patterns
 
     Real = NDArray[np.float64]
@@ -98,7 +99,10 @@ def extremes(image: Frames) -> Check:
     ordered = np.sort(image, axis=None)
     bright, dark = ordered[-tail:].mean() - mode, mode - ordered[:tail].mean()
     value = float(bright / max(float(dark), 1e-12))
-    verdict = EXTREMES.verdict(value)
+    # Their scale is for 3-D stacks with much background and for their Wiener constant. It gives 2.4
+    # for published simulated frames (Burns & Liu 2023) whose image is right: by itself it condemns
+    # nothing.
+    verdict: Verdict = "good" if EXTREMES.verdict(value) == "good" else "fair"
     return Check(
         "bright against negative",
         value,
@@ -111,7 +115,7 @@ def extremes(image: Frames) -> Check:
             "Negative halos and noise are strong compared with the sample: more light, or a "
             "sparser sample; without empty background this figure says nothing.",
         ),
-        EXTREMES.words,
+        "good from 6, else fair",
         after=True,
     )
 

@@ -25,6 +25,15 @@ UNEVEN = Scale(15, 30, "%")
 FLICKER = Scale(5, 15, "%")
 BACKGROUND = Scale(60, 85, "%")
 
+FADING = (
+    "Use less light per frame or a dye that lasts longer. The brightness of each frame is fitted, "
+    "but the last angle has fewer photons and its detail is noisier."
+)
+BRIGHTENING = (
+    "Let the laser warm up, or bring the dye into its bright state first. The brightness of each "
+    "frame is fitted, but the first angle has fewer photons and its detail is noisier."
+)
+
 BLOCK = 8.0
 """Side, in resolution lengths 1/cutoff, of the surroundings whose darkest place is background."""
 
@@ -82,7 +91,7 @@ def brightness(means: Real, angle_of: NDArray[np.int_]) -> list[Check]:
 
 
 def _bleaching(lost: float) -> Check:
-    verdict = BLEACHED.verdict(lost)
+    verdict = BLEACHED.verdict(abs(lost))
     change = f"{lost:.0f} % darker" if lost >= 0 else f"{-lost:.0f} % brighter"
     words = f"From the first to the last frame the sample gets {change} (exponential fit)."
     if abs(lost) < 1:
@@ -93,11 +102,7 @@ def _bleaching(lost: float) -> Check:
         "%",
         verdict,
         words,
-        advised(
-            verdict,
-            "Use less light per frame or a dye that lasts longer. The brightness of each frame is "
-            "fitted, but the last angle has fewer photons and its detail is noisier.",
-        ),
+        advised(verdict, FADING if lost > 0 else BRIGHTENING),
         BLEACHED.words,
     )
 

@@ -90,18 +90,21 @@ def _ratio(signal: Frames, predicted: Real, weight: Real, width: float) -> Real:
 
 
 def parts(rest: Frames) -> dict[str, float]:
-    """Return the mean squares of what all frames share, of what angles share, and of the others.
+    """Return by how much each part raises the mean square above 1: they add up to its excess.
 
-    Each is 1, or a little less, if only noise is left.
+    What all frames share, what the frames of an angle share besides, and what changes with the
+    phase.
     """
     angles, phases = rest.shape[:2]
     common = rest.mean((0, 1))
     own = rest.mean(1) - common
     others = rest - rest.mean(1, keepdims=True)
+    count = angles * phases
+    # Of noise, each part gets a share of its degrees of freedom.
     return {
-        "common": float(np.mean(common**2)) * angles * phases,
-        "angle": float(np.mean(own**2)) * phases * angles / (angles - 1),
-        "phase": float(np.mean(others**2)) * phases / (phases - 1),
+        "common": float(np.mean(common**2)) - 1 / count,
+        "angle": float(np.mean(own**2)) - (angles - 1) / count,
+        "phase": float(np.mean(others**2)) - (phases - 1) / phases,
     }
 
 
@@ -119,8 +122,8 @@ def judge_residual(rest: Frames) -> tuple[Check, Whiteness]:
         f"(mean square {white.mean_chi2:.2f})."
     )
     if verdict != "good":
-        each = ", ".join(f"{name} {share:.1f}" for name, share in shares.items())
-        words = f"{words} {CAUSES[cause]} (mean squares: {each})."
+        share = 100 * shares[cause] / max(sum(s for s in shares.values() if s > 0), 1e-12)
+        words = f"{words} {CAUSES[cause]} ({share:.0f} % of what is more than noise)."
     check = Check(
         "residual",
         value,
