@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_physgen.backend.job import Progress, Stop
+from napari_physgen.backend.job import Stop, placed
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from napari_physgen.io import Image, Stack
     from napari_physgen.recipe import Finished
     from napari_physgen.settings import Settings
+
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def process_files(
                 where = f"file {number} of {len(paths)}, {where}"
             try:
                 job = process_file(tool, settings, path, out / f"{stem(path)}_{tool}", imagej)
-                done, stopped = yield from _placed(job, where)
+                done, stopped = yield from _heard(placed(job, where))
             except UserError as error:
                 done = Done(path, None, (str(error),))
         files.append(done)
@@ -170,20 +173,21 @@ def process_file(
     tool: str, settings: Settings, path: Path, target: Path, imagej: bool = False
 ) -> Job[Done]:
     """Run a tool on one file and save what it makes as `target` with endings (a job)."""
-    from napari_physgen.io import read_stack, write_imagej_tiff, write_ome_tiff
+    from napari_physgen.io import Image, read_stack, write_imagej_tiff, write_ome_tiff
     from napari_physgen.io.growing import GrowingTiff
     from napari_physgen.recipe import TOOLS, Recipe, start
+    from napari_physgen.sim.stacks import USUAL
 
     stack = read_stack(path)
     name, final = TOOLS[tool].inputs[0], Path(f"{target}.ome.tif")
     pixel_size = getattr(settings, "pixel_size_nm", stack.pixel_size_nm)
     if TOOLS[tool].series:
         raw, axes = stack.series()
-        growing = GrowingTiff(final, axes or ("t", "z", "c"), pixel_size)
+        growing = GrowingTiff(final, axes or USUAL, pixel_size)
         inputs, sources = {name: raw}, {name: path.name}
         whole = yield from start(tool, settings, inputs, sources=sources, axes=axes, sink=growing)
         finished = [whole]
-        images = _kept(whole, pixel_size)
+        images = Image.kept(whole.result.outputs(), pixel_size, whole.record)
         growing.finish(images)
     else:
         finished = yield from _one_by_one(tool, settings, stack, path.name)
@@ -195,16 +199,16 @@ def process_file(
     return Done(path, final, tuple(item.result.summary for item in finished))
 
 
-def _placed(job: Job[Done], where: str) -> Job[tuple[Done, bool]]:
-    """Run a job whose messages say which file it is; return whether it was stopped, too."""
+def _heard(job: Job[R]) -> Job[tuple[R, bool]]:
+    """Run a job; return its result and whether it was stopped."""
     command: Command | None = None
     stopped = False
     while True:
         try:
-            progress: Progress = job.send(command)
+            progress = job.send(command)
         except StopIteration as end:
             return end.value, stopped
-        command = yield replace(progress, message=where + progress.message)
+        command = yield progress
         stopped |= isinstance(command, Stop)
 
 
@@ -216,29 +220,13 @@ def _one_by_one(
 
     name = TOOLS[tool].inputs[0]
     finished: list[Finished[Any]] = []
-    command: Command | None = None
-    stopped = False
     for frames in stack.blocks():
         job = start(tool, settings, {name: frames}, sources={name: source})
-        while True:
-            try:
-                progress = job.send(command)
-            except StopIteration as end:
-                finished.append(end.value)
-                command = None
-                break
-            command = yield progress
-            stopped |= isinstance(command, Stop)
+        item, stopped = yield from _heard(job)
+        finished.append(item)
         if stopped:
             break
     return finished
-
-
-def _kept(finished: Finished[Any], pixel_size: float | None) -> list[Image]:
-    """Return what is worth a file."""
-    from napari_physgen.io import Image
-
-    return Image.kept(finished.result.outputs(), pixel_size, finished.record)
 
 
 def _images(finished: list[Finished[Any]], stack: Stack, pixel_size: float | None) -> list[Image]:

@@ -11,7 +11,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from napari_physgen.outputs import Output
@@ -134,6 +134,18 @@ def portion(
             inner.metrics,
             inner.preview,
         )
+
+
+def placed(job: Job[R], where: str) -> Job[R]:
+    """Run a job whose messages say where it is: ``where`` stands in front of each."""
+    command: Command | None = None
+    while True:
+        try:
+            progress = job.send(command)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        command = yield replace(progress, message=where + progress.message)
 
 
 class Stopped(Exception):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_physgen.backend.job import Progress
+from napari_physgen.backend.job import placed
 from napari_physgen.errors import UserError
 from napari_physgen.sim.following import common_patterns, followed
 from napari_physgen.sim.reconstruct import overheard, reconstruct_stack
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_physgen.backend import Job
-    from napari_physgen.backend.job import Command
     from napari_physgen.outputs import Output
     from napari_physgen.physics.optics import Otf
     from napari_physgen.sim.settings import SimSettings
@@ -138,7 +137,7 @@ class _Series:
 
     def watched(self, job: Job[Any], where: str) -> Job[Any]:
         """Run a part, say where it is, and note what the listener wants."""
-        result, self.settings, stopped = yield from overheard(_placed(job, where), self.settings)
+        result, self.settings, stopped = yield from overheard(placed(job, where), self.settings)
         self.stopped |= stopped
         return result
 
@@ -241,14 +240,3 @@ class _Series:
         if isinstance(patterns, Patterns):
             words.append(f"Patterns: {patterns.summary}.")
         return " ".join(words)
-
-
-def _placed(job: Job[Any], where: str) -> Job[Any]:
-    """Run a job whose messages say where it is."""
-    command: Command | None = None
-    while True:
-        try:
-            progress: Progress = job.send(command)
-        except StopIteration as end:
-            return end.value
-        command = yield replace(progress, message=where + progress.message)

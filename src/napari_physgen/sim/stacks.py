@@ -28,7 +28,7 @@ They are filled one stack at a time.
 
 WORDS = {"t": "time", "z": "plane", "c": "channel"}
 USUAL = ("t", "z", "c")
-"""Names of axes that nobody named. The last one of a single axis is time."""
+"""Names of axes that nobody named, as many as there are."""
 
 CHANNELS = ("c", "channel")
 
