@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import h5py
 import numpy as np
 import pytest
+import tifffile
 from vendor_files import write_ibw, write_nsid
 
+from napari_physgen.app.inputs import acquisition
 from napari_physgen.app.reader import MOST, get_reader
 from napari_physgen.app.results import KEY
 from napari_physgen.errors import UserError
@@ -127,3 +131,29 @@ def test_measured_files_open(opened, data):
     layers = opened(folder / "synthetic" / "pfm.npz")
     assert [layer.ndim for layer in layers] == [3, 3, 3, 2]
     assert [str(unit) for unit in layers[1].units[1:]] == ["micrometer"] * 2
+
+
+def test_what_a_dv_header_says_of_the_microscope_is_kept_with_its_place(opened, tmp_path):
+    head = np.zeros(512, "<i2")
+    head[:8] = np.array([6, 8, 9, 6], "<i4").view("<i2")
+    head[20:26] = np.array([0.08, 0.08, 0.125], "<f4").view("<i2")
+    head[48] = -16224
+    head[98:100] = 1, 525
+    (tmp_path / "a.mrc").write_bytes(head.tobytes() + np.arange(432, dtype="<u2").tobytes())
+    (layer,) = opened(tmp_path / "a.mrc")
+    assert layer.metadata["microscope"] == {"wavelength_nm": 525}
+    assert layer.metadata["microscope_sources"] == {"wavelength_nm": "DV header"}
+
+
+def test_the_file_of_a_layer_is_asked_again(tmp_path):
+    resolution = (1 / 0.08, 1 / 0.08)
+    metadata = {"unit": "um", "Info": "LensNA = 1.4\n"}
+    path = tmp_path / "a.tif"
+    pixels = np.zeros((8, 8), np.uint16)
+    tifffile.imwrite(path, pixels, imagej=True, resolution=resolution, metadata=metadata)
+
+    def found(path):
+        return acquisition(SimpleNamespace(source=SimpleNamespace(path=path))).found
+
+    assert str(found(str(path))["na"]) == "1.4 (from file: ImageJ Info)"
+    assert found(None) == found(str(tmp_path / "absent.tif")) == {}
