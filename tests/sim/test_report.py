@@ -261,10 +261,13 @@ def test_nothing_finer_than_the_pattern_allows_is_claimed(clean: QualityReport) 
         assert clean[f"resolution, {name}"].value >= finest - 1e-6
 
 
-def test_an_exponential_loss_is_found() -> None:
-    lost, fitted = decay(np.exp(-0.05 * np.arange(9)))
-    assert lost == pytest.approx(1 - np.exp(-0.4))
-    np.testing.assert_allclose(fitted, np.exp(-0.05 * np.arange(9)))
+def test_an_exponential_loss_is_found_and_steps_between_angles_are_none() -> None:
+    angle_of = np.repeat(np.arange(3), 3)
+    fading = np.exp(-0.05 * np.arange(9))
+    for steps in (np.ones(3), np.array([0.7, 1.0, 0.8])):
+        lost, fitted = decay(fading * steps[angle_of], angle_of)
+        assert lost == pytest.approx(1 - np.exp(-0.4))
+        np.testing.assert_allclose(fitted / fitted[0], fading)
 
 
 def test_shifts_are_found_to_a_fiftieth_of_a_pixel() -> None:

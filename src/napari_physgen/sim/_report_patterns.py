@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PEAK = Scale(5, 4)
 """On measured stacks no peak of 5 was wrong, and one of 3.9 was."""
 MODULATION = Scale(0.3, 0.15)
+FULL = 1.1
 CONTRAST = Scale(4, 1.5)
 """Resolution by ring correlation is then 85 % of the way from the lens to the finest, and none."""
 PHASE = Scale(8, 20, "deg")
@@ -146,12 +147,16 @@ def modulation(patterns: Patterns) -> Check:
     value = float(patterns.modulation.min())
     verdict = MODULATION.verdict(value)
     each = " / ".join(f"{m:.2f}" for m in patterns.modulation)
+    words = f"Modulation depth of the light by angle: {each}."
+    if patterns.modulation.max() > FULL:
+        verdict = worst([verdict, "fair"])
+        words = f"{words} More than 1 is impossible: it is not known well, or the OTF is wrong."
     return Check(
         "modulation",
         value,
         "",
         verdict,
-        f"Modulation depth of the light by angle: {each}.",
+        words,
         advised(
             verdict,
             "Check the polarisation at each angle, the alignment and coherence of the beams and "

@@ -34,6 +34,9 @@ BRIGHTENING = (
     "frame is fitted, but the first angle has fewer photons and its detail is noisier."
 )
 
+STEPS = 4.0
+"""By how much steps between the angles must lower the variance around the exponential to count."""
+
 BLOCK = 8.0
 """Side, in resolution lengths 1/cutoff, of the surroundings whose darkest place is background."""
 
@@ -57,18 +60,31 @@ def saturation(share: float) -> Check:
     )
 
 
-def decay(brightness: Real) -> tuple[float, Real]:
+def decay(brightness: Real, angle_of: NDArray[np.int_]) -> tuple[float, Real]:
     """Return the loss over the stack (0 to 1) and the exponential (frame,) fitted to brightness.
+
+    Where the angles differ in steps, only what happens within them counts as fading.
 
     Parameters
     ----------
     brightness : numpy.ndarray
         (frame,), mean light per frame in the order of acquisition.
+    angle_of : numpy.ndarray
+        (frame,), the angle that each frame belongs to.
     """
     number = np.arange(brightness.size)
-    logarithm = np.log(np.maximum(brightness, 1e-6 * brightness.max()))
-    slope, level = np.polyfit(number, logarithm, 1)
-    return float(1 - np.exp(slope * number[-1])), np.asarray(np.exp(level + slope * number))
+    logarithm = np.log(brightness)
+    levels = (angle_of[:, None] == np.unique(angle_of)).astype(float)
+    slopes, errors = [], []
+    for offsets in (np.ones_like(levels[:, :1]), levels):
+        model = np.column_stack([number, offsets])
+        weights = np.linalg.lstsq(model, logarithm, rcond=None)[0]
+        slopes.append(weights[0])
+        rest = logarithm - model @ weights
+        errors.append(float(rest @ rest) / (number.size - model.shape[1]))
+    slope = slopes[1] if errors[0] > STEPS * errors[1] else slopes[0]
+    fitted = np.exp(slope * number)
+    return float(1 - fitted[-1]), np.asarray(fitted * brightness.mean() / fitted.mean())
 
 
 def brightness(means: Real, angle_of: NDArray[np.int_]) -> list[Check]:
@@ -81,7 +97,7 @@ def brightness(means: Real, angle_of: NDArray[np.int_]) -> list[Check]:
     angle_of : numpy.ndarray
         (frame,), the angle that each frame belongs to.
     """
-    lost, fitted = decay(means)
+    lost, fitted = decay(means, angle_of)
     rest = means / fitted
     angles = np.array([rest[angle_of == a].mean() for a in range(angle_of.max() + 1)])
     spread = 100 * float(np.ptp(angles) / angles.max())

@@ -138,7 +138,7 @@ class _Book:
         self.checks.append(raw_checks.saturation(saturated_share(raw)))
         if (means > 0).all():
             self.checks += raw_checks.brightness(in_time, angle_of)
-            self.curves.append(brightness_curve(in_time, angle_of, raw_checks.decay(in_time)[1]))
+            self.curves.append(brightness_curve(in_time, angle_of, raw_checks.decay(in_time, angle_of)[1]))
         self.checks.append(raw_checks.background(case.signal.mean((0, 1)), self.cutoff_px))
         images = case.signal.mean(1)
         if isinstance(patterns, Patterns):
