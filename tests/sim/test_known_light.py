@@ -65,7 +65,7 @@ def test_light_from_a_file_counts_as_the_same_light_given(
 
 def test_unmodulated_light_is_fitted() -> None:
     """Coarse stripes given as frames: a wrong camera offset is no haze of the sample."""
-    layout = SETTINGS.model_copy(update={"angles": 2, "phases": 4})
+    layout = SETTINGS.model_copy(update={"angles": 2, "phases": 4, "iterations": 120})
     stripes = default_patterns(layout, 1, modulation=0.9)
     coarse = replace(stripes, wavevectors=stripes.wavevectors / 2)
     light = coarse.illumination((64, 64), 2)

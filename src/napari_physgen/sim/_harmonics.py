@@ -105,4 +105,4 @@ def _neighbours(frames: Real, field: Field, comb: Comb) -> tuple[Overlap, Comple
     """Return the spectra at k and at k - q of the fundamental, and the matrix for the bands."""
     sharp = field.sharpened(frames - frames.mean())
     cut = overlap(sharp, scipy.fft.fft2(sharp), field, comb.waves[0].q)
-    return cut, np.linalg.pinv(comb.mixing)
+    return cut, np.asarray(np.linalg.pinv(comb.mixing), complex)

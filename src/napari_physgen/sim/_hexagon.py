@@ -104,7 +104,8 @@ def _step(land: Landscape, q: Real) -> int:
 def closed(waves: list[Wave]) -> list[Wave]:
     """Return the waves with signs such that their wavevectors add up to about 0."""
     signs = [(1, s, t) for s in (1, -1) for t in (1, -1)]
-    off = [np.hypot(*sum(s * w.q for s, w in zip(sign, waves, strict=True))) for sign in signs]
+    q = np.array([w.q for w in waves])
+    off = [np.linalg.norm(np.array(sign) @ q) for sign in signs]
     best = signs[int(np.argmin(off))]
     if waves[0].q[1] < 0:
         best = (-best[0], -best[1], -best[2])

@@ -44,7 +44,7 @@ APPROACH, PROBE, POLISH, REFINE = 70, 40, 80, 40
 """Iterations to come near, to compare values of lambda, to finish with the best one, and to
 refine the patterns."""
 
-BACKGROUND_STEP = 5e-3
+BACKGROUND_STEP = 2e-2
 """Step of the unmodulated light, in mean grey levels of the frames."""
 
 WIDEST = 4

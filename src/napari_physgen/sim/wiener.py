@@ -141,7 +141,7 @@ class Bands:
         sides = slice(1, 1 + wave.shape[1])
         return cls(
             np.tensordot(unmix[0].real.astype(np.float32), frames, 1),
-            np.tensordot(unmix[sides].astype(np.complex64), frames, 1),
+            np.asarray(np.tensordot(unmix[sides].astype(np.complex64), frames, 1), np.complex64),
             float(weights[0]),
             weights[sides],
             waves.wavevectors[angle],
