@@ -13,7 +13,7 @@ from sim_sample import PATTERNS, SETTINGS, SIZE, truth
 from napari_physgen.backend import Progress, Stop, run
 from napari_physgen.errors import UserError
 from napari_physgen.metrics.image import compare
-from napari_physgen.sim import SimSettings, reconstruct
+from napari_physgen.sim import SimSettings, pinn, reconstruct
 from napari_physgen.sim.following import followed
 from napari_physgen.sim.reconstruct import reconstruct_stack
 from napari_physgen.sim.series import Series
@@ -159,6 +159,19 @@ def test_a_quick_image_of_a_moving_sample_is_as_good_as_a_full_one(movie: np.nda
     assert steps <= ITERATIONS + 2, "two reports at the starts of its stages"
     assert compare(quick.image, moved(2)).psnr > compare(full.image, moved(2)).psnr - 0.1
     assert quick.chi2 < full.chi2 + 0.01
+
+
+def test_networks_are_trained_on_the_first_stack_and_applied_to_the_others(
+    movie: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pinn, "REFIT", 3)
+    settings = SETTINGS.model_copy(update={"method": "pinn", "network_steps": 10, "iterations": 10})
+    told: list[Progress] = []
+    series = run(reconstruct(movie[:2], settings, PATTERNS), told.append)
+    trained = {p.message.partition(":")[0] for p in told if "network 1 of 1" in p.message}
+    assert trained == {"time 1 of 2"}
+    assert series.std is not None
+    assert (series.std > 0).all()
 
 
 def test_another_scene_begins_anew(movie: np.ndarray) -> None:
