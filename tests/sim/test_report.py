@@ -33,6 +33,8 @@ from napari_physgen.sim._report_residual import parts
 from napari_physgen.sim._report_resolution import Reach, halves
 from napari_physgen.sim.case import Case
 from napari_physgen.sim.forward import Canvas, SimOperator
+from napari_physgen.sim.illumination import known_illumination
+from napari_physgen.sim.report import _as_recorded
 from napari_physgen.sim.simulate import CAMERA, default_patterns, filaments
 
 SIZE = 96
@@ -325,3 +327,11 @@ def test_the_command_writes_reports_beside_each_other(tmp_path: Path, capsys) ->
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == ["cell_check.html", "cell_check.json", "cell_check.png"]
     assert "cell.tif:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("order", ["angle-phase", "phase-angle"])
+def test_known_frames_of_a_result_go_back_into_the_order_of_the_raw_frames(order: str) -> None:
+    settings = SETTINGS.model_copy(update={"order": order, "phases": 4, "zoom": 1})
+    given = np.arange(1.0, 13.0, dtype=np.float32)[:, None, None] * np.ones((64, 64), np.float32)
+    kept = known_illumination(given, (64, 64), order, settings)
+    np.testing.assert_allclose(_as_recorded(kept, settings), given / given.mean(), rtol=1e-6)

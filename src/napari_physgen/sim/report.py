@@ -79,9 +79,8 @@ def check(
         If stack, patterns or OTF cannot be used.
     """
     given = result.patterns if patterns is None and result is not None else patterns
-    if result is not None and given is result.patterns and not isinstance(given, Patterns):
-        # Known frames are kept sorted by angle, which the raw frames may not be.
-        settings = settings.model_copy(update={"zoom": round(result.zoom)})
+    if patterns is None and given is not None and not isinstance(given, Patterns):
+        given = _as_recorded(np.asarray(given), settings)
     ready = yield from portion(prepare(raw, settings, given, otf), 0, SEARCH)
     case = ready.case
     book = _Book(case)
@@ -99,6 +98,14 @@ def check(
         book.detail(result, rings, method)
         book.image(result)
     return book.closed()
+
+
+def _as_recorded(frames: NDArray[np.float32], settings: SimSettings) -> NDArray[np.float32]:
+    """Return known frames, which a result keeps sorted by angle, in the order of the raw frames."""
+    if settings.order != "phase-angle":
+        return frames
+    sorted_frames = frames.reshape(settings.angles, settings.phases, *frames.shape[1:])
+    return sorted_frames.swapaxes(0, 1).reshape(frames.shape)
 
 
 def _progress(share: float, message: str) -> Progress:
@@ -138,7 +145,9 @@ class _Book:
         self.checks.append(raw_checks.saturation(saturated_share(raw)))
         if (means > 0).all():
             self.checks += raw_checks.brightness(in_time, angle_of)
-            self.curves.append(brightness_curve(in_time, angle_of, raw_checks.decay(in_time, angle_of)[1]))
+            self.curves.append(
+                brightness_curve(in_time, angle_of, raw_checks.decay(in_time, angle_of)[1])
+            )
         self.checks.append(raw_checks.background(case.signal.mean((0, 1)), self.cutoff_px))
         images = case.signal.mean(1)
         if isinstance(patterns, Patterns):
