@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_physgen.app.inputs import LEAST, WHOLE, axis_names, pixels, shown_position
 from napari_physgen.errors import UserError
+from napari_physgen.sim._arrangement import Arrangement
+from napari_physgen.sim.settings import LAYOUT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from napari_physgen.app.inputs import Region
 
+FRAMES = ("angle", "phase", "frame")
 PLURAL = {"time": "time points", "z": "z planes"}
 
 
@@ -30,18 +34,30 @@ class Layout:
     ----------
     index : tuple
         Index of the leading axes of the layer's data.
-    order : {"auto", "angle-phase", "phase-angle"}
-        Which index is slow, as far as the layer says.
+    order : str
+        Frame order of what `read_frames` returns, as far as the layer says; "auto": not known.
     words : str
         How the stack was read, e.g. "9 frames = 3 angles x 3 phases, angle slowest".
     place : str
         Position along further axes, e.g. "time 4 of 10"; empty without such axes.
+    used : tuple of int
+        The axes that run over raw frames; none in a montage.
+    picks : tuple of tuples of int
+        Where the axes that run over raw frames hold several stacks: the frames of each one.
+    shown : int
+        Number of the stack in `picks` that the viewer shows.
+    tiles : (int, int)
+        Rows and columns of a montage.
     """
 
     index: tuple[int | slice, ...]
     order: str
     words: str
     place: str = ""
+    used: tuple[int, ...] = ()
+    picks: tuple[tuple[int, ...], ...] = ()
+    shown: int = 0
+    tiles: tuple[int, int] = (1, 1)
 
 
 def find_frames(
@@ -54,16 +70,16 @@ def find_frames(
     """Find the frames of a raw structured-illumination stack in a layer, reading none.
 
     Axes named angle and phase, or frame, are used where the layer has such labels;
-    otherwise the axes whose sizes fit. Along all further axes the position shown in
-    the viewer is taken.
+    otherwise the axes whose sizes fit, once or several times. Along all further axes the position
+    shown in the viewer is taken.
 
     Parameters
     ----------
     layer : napari.layers.Layer
     angles, phases : int
         What the stack should contain.
-    order : {"auto", "angle-phase", "phase-angle"}
-        Which index is slow where the layer does not say.
+    order : str
+        Frame order of the settings; the layer's own axes go before "auto" and the two plain ones.
     point : sequence of float, optional
         Position shown in the viewer, world coordinates (``viewer.dims.point``).
 
@@ -73,37 +89,64 @@ def find_frames(
         One sentence that says what does not fit and what would.
     """
     shape = pixels(layer).shape
-    used = _frame_axes(layer, shape, angles, phases)
+    kind = Arrangement.parse(order)
+    tiles = tuple({"angle": angles, "phase": phases}[a] for a in kind.axes) if kind.montage else ()
+    used = () if tiles else _frame_axes(layer, shape, angles, phases, bool(kind.widefield))
     names = axis_names(layer)
     position = shown_position(layer, shape, point)
     leading = range(len(shape) - 2)
-    index = tuple(slice(None) if axis in used else position[axis] for axis in leading)
-    stored, words = _order(names, shape, used, angles, phases, order)
-    place = ", ".join(
+    places = [
         f"{names[axis] or f'axis {axis + 1}'} {position[axis] + 1} of {shape[axis]}"
         for axis in leading
         if axis not in used and shape[axis] > 1
-    )
-    words += f"; {place} (the one shown)" if place else ""
-    return Layout(index, stored, words, place)
+    ]
+    index = tuple(slice(None) if axis in used else position[axis] for axis in leading)
+    if tiles:
+        _check_tiles(layer, shape, tiles)
+        words = f"a montage of {tiles[0]} x {tiles[1]} frames, {kind.axes[0]}s down the rows"
+        place = ", ".join(places)
+        return Layout(index, order, _told(words, place), place, tiles=(tiles[0], tiles[1]))
+    stored, words = _order(names, shape, used, angles, phases, order)
+    picks, shown = _picks([shape[axis] for axis in used], angles, phases, stored), 0
+    if picks:
+        at = np.ravel_multi_index([position[a] for a in used], [shape[a] for a in used])
+        shown = next((n for n, frames in enumerate(picks) if at in frames), 0)
+        stored = stored if stored == "auto" else kind.plain
+        places.append(f"stack {shown + 1} of {len(picks)}")
+    place = ", ".join(places)
+    return Layout(index, stored, _told(words, place), place, tuple(used), picks, shown)
+
+
+def _told(words: str, place: str) -> str:
+    return f"{words}; {place} (the one shown)" if place else words
 
 
 def read_frames(layer: Layer, layout: Layout, region: Region | None = None) -> NDArray[Any]:
     """Read the frames (frame, y, x) that `find_frames` found, or a part of them.
 
+    A whole montage stays one picture (y, x).
+
     Parameters
     ----------
     region : (slice, slice), optional
-        Part along y and x in pixels; default everything.
+        Part along y and x in pixels of one frame; default everything.
 
     Raises
     ------
     UserError
         If the frames are too small or hold values that are no intensities.
     """
-    block = np.asarray(pixels(layer)[(*layout.index, *(region or WHOLE))])
+    montage = layout.tiles != (1, 1)
+    wanted = WHOLE if montage else region or WHOLE
+    block = np.asarray(pixels(layer)[(*layout.index, *wanted)])
     frames = block.reshape(-1, *block.shape[-2:])
-    height, width = frames.shape[-2:]
+    if layout.picks:
+        frames = frames[list(layout.picks[layout.shown])]
+    height, width = (n // parts for n, parts in zip(frames.shape[-2:], layout.tiles, strict=True))
+    if montage and region not in (None, WHOLE):
+        tiles = frames.reshape(layout.tiles[0], height, layout.tiles[1], width).swapaxes(1, 2)
+        frames = tiles.reshape(-1, height, width)[(slice(None), *region)]
+        height, width = frames.shape[-2:]
     if min(height, width) < LEAST:
         raise UserError(
             f"'{layer.name}' has frames of {height} x {width} pixels: at least "
@@ -113,10 +156,27 @@ def read_frames(layer: Layer, layout: Layout, region: Region | None = None) -> N
         raise UserError(
             f"'{layer.name}' contains missing or infinite values (NaN): fill or crop them first."
         )
-    return frames
+    return frames[0] if montage and frames.shape[-2:] != (height, width) else frames
 
 
-def guess_layout(layer: Layer) -> tuple[int, int] | None:
+def within(region: Region, layout: Layout, shape: Sequence[int]) -> Region:
+    """Return a region of the layer as one of its frames, which in a montage are smaller."""
+    parts = []
+    for part, size, count in zip(region, shape[-2:], layout.tiles, strict=True):
+        length = min(part.stop - part.start, size // count)
+        start = min(part.start, size // count - length)
+        parts.append(slice(start, start + length))
+    return parts[0], parts[1]
+
+
+def frame_count(layer: Layer) -> int:
+    """Return how many raw frames there seem to be in a layer, all stacks of its frame axis."""
+    shape, names = pixels(layer).shape, axis_names(layer)
+    named = [n for n, name in zip(shape, names, strict=True) if name in FRAMES]
+    return math.prod(named) if named else shape[-3] if len(shape) > 2 else 1
+
+
+def guess_layout(layer: Layer, pattern: str = "stripes") -> tuple[int, int] | None:
     """Return the (angles, phases) that the layer itself suggests, None if it does not."""
     try:
         shape = pixels(layer).shape
@@ -127,24 +187,30 @@ def guess_layout(layer: Layer) -> tuple[int, int] | None:
         return sizes["angle"], sizes["phase"]
     if len(shape) < 3:
         return None
-    fits = layouts(sizes.get("frame", shape[-3]))
+    fits = layouts(sizes.get("frame", shape[-3]), pattern)
     if len(shape) > 3 and "frame" not in sizes:
-        fits += [pair for pair in layouts(shape[-4] * shape[-3]) if pair == shape[-4:-2]]
+        fits += [pair for pair in layouts(shape[-4] * shape[-3], pattern) if pair == shape[-4:-2]]
     return fits[0] if fits else None
 
 
-def layouts(frames: int) -> list[tuple[int, int]]:
-    """Return the (angles, phases) that make a number of frames."""
-    sizes = sorted(range(2, 10), key=lambda a: a != 3)  # three angles are the usual case
-    return [(a, frames // a) for a in sizes if frames % a == 0 and 3 <= frames // a <= 15]
+def layouts(frames: int, pattern: str = "stripes") -> list[tuple[int, int]]:
+    """Return the (angles, phases) that make a number of frames, the likeliest first."""
+    if pattern in ("hexagonal", "given", "speckle"):
+        return [(1, frames)] if frames >= LAYOUT[pattern][1] else []
+    angles, phases = LAYOUT[pattern]
+    usual = 5 if pattern == "saturated" else 3
+    sizes = sorted(range(angles, 10), key=lambda a: a != usual)
+    return [(a, frames // a) for a in sizes if frames % a == 0 and phases <= frames // a <= 15]
 
 
-def _frame_axes(layer: Layer, shape: Sequence[int], angles: int, phases: int) -> list[int]:
+def _frame_axes(
+    layer: Layer, shape: Sequence[int], angles: int, phases: int, widefield: bool
+) -> list[int]:
     """Return the axes that together run over the raw frames, in stored order."""
-    wanted = angles * phases
+    wanted = angles * phases + widefield
     names = axis_names(layer)
     leading = range(len(shape) - 2)
-    named = [axis for axis in leading if names[axis] in ("angle", "phase", "frame")]
+    named = [axis for axis in leading if names[axis] in FRAMES]
     candidates = [named] if named else [[axis] for axis in reversed(leading)]
     if not named:
         candidates += [[axis, axis + 1] for axis in reversed(leading[:-1])]
@@ -153,7 +219,33 @@ def _frame_axes(layer: Layer, shape: Sequence[int], angles: int, phases: int) ->
         pair = len(axes) == 2
         if math.prod(sizes) == wanted and (not pair or set(sizes) == {angles, phases}):
             return axes
+    last = named or list(leading[-1:])
+    if len(last) == 1 and shape[last[0]] % wanted == 0:  # stacks one after the other
+        return last
     raise UserError(_misfit(layer, shape, names, named, angles, phases))
+
+
+def _picks(
+    sizes: Sequence[int], angles: int, phases: int, order: str
+) -> tuple[tuple[int, ...], ...]:
+    """Return the frames of each stack along the flattened frame axes; none if all are one stack."""
+    frames = angles * phases
+    kind = Arrangement.parse(order)
+    numbers = np.arange(math.prod(sizes))
+    if len(numbers) < 2 * frames:
+        return ()
+    if order not in ("auto", kind.plain):
+        counts: Any = SimpleNamespace(angles=angles, phases=phases)
+        numbers = kind.frames(numbers[:, None, None], counts)
+    return tuple(tuple(int(i) for i in row) for row in numbers.reshape(-1, frames))
+
+
+def _check_tiles(layer: Layer, shape: Sequence[int], tiles: Sequence[int]) -> None:
+    if shape[-2] % tiles[0] or shape[-1] % tiles[1]:
+        raise UserError(
+            f"'{layer.name}' of {shape[-2]} x {shape[-1]} pixels is no montage of {tiles[0]} x "
+            f"{tiles[1]} frames of equal size: check the frame order, angles and phases."
+        )
 
 
 def _misfit(
@@ -196,9 +288,14 @@ def _order(
             order = "phase-angle" if first == "phase" or second == "angle" else "angle-phase"
         elif angles != phases:
             order = "angle-phase" if shape[used[0]] == angles else "phase-angle"
-    words = f"{angles * phases} frames = {angles} angles x {phases} phases"
+    words = f"{angles * phases} frames"
+    words += f" = {angles} angles x {phases} phases" if angles > 1 else ", all of one angle"
+    name = names[used[0]] if len(used) == 1 else ""
+    taken = f" (read from the {PLURAL[name]})" if name in PLURAL and order != "auto" else ""
+    if angles == 1:
+        return order, words + taken
     if order == "auto":
         return order, f"{words}, order found from the data"
-    name = names[used[0]] if len(used) == 1 else ""
-    taken = f" (read from the {PLURAL[name]})" if name in PLURAL else ""
-    return order, f"{words}{taken}, {order.split('-')[0]} slowest"
+    parts = order.split("-")
+    told = f"{parts[0]} slowest" if len(parts) == 2 else f"in the order {', '.join(parts)}"
+    return order, f"{words}{taken}, {told}"

@@ -2,54 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from napari_physgen.app.frames import Layout, find_frames, guess_layout, read_frames
-from napari_physgen.app.inputs import WHOLE, pixel_size_nm, visible_region
+from napari_physgen.app.frames import Layout, find_frames, read_frames, within
+from napari_physgen.app.inputs import WHOLE, pixels, visible_region
 from napari_physgen.app.job_panel import JobPanel, Task, breathe
 from napari_physgen.app.result_bar import Kept
 from napari_physgen.app.results import KEY
-from napari_physgen.app.side_view import SideView
+from napari_physgen.app.sim_beads import BeadLine
+from napari_physgen.app.sim_check import Judged, ReportSection
+from napari_physgen.app.sim_extent import ExtentLine
+from napari_physgen.app.sim_light import LightChooser, is_light
+from napari_physgen.app.sim_order import TIP, OrderFinder
+from napari_physgen.app.sim_origin import Origin, usual_layout
+from napari_physgen.app.sim_patterns import OPTICS, PatternView, names_of
+from napari_physgen.app.sim_series import SeriesAxes
+from napari_physgen.app.sim_trained import TrainedSection
+from napari_physgen.app.sim_words import CHOICES, MISFIT, NOTHING, OUTDATED, PEAKS
+from napari_physgen.app.words import duration
 from napari_physgen.errors import UserError
 from napari_physgen.sim.settings import SimSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.components import ViewerModel
     from napari.layers import Layer
     from qtpy.QtWidgets import QVBoxLayout
 
     from napari_physgen.app.inputs import Region
+    from napari_physgen.app.sim_series import Growing
     from napari_physgen.backend import Job
+    from napari_physgen.outputs import Output
     from napari_physgen.provenance import Record
     from napari_physgen.recipe import Finished
     from napari_physgen.sim.results import Patterns, Reconstruction
 
-# What the patterns depend on; a change of anything else keeps an estimate valid.
-OPTICS = (
-    "na",
-    "wavelength_nm",
-    "pixel_size_nm",
-    "angles",
-    "phases",
-    "order",
-    "excitation_nm",
-    "excitation_na",
-    "otf",
-    "otf_damping",
-    "camera_offset",
-    "camera_gain",
-)
 PREVIEW_ITERATIONS = 60
 PREVIEW = " preview"
-PEAKS = (
-    "<p>Peaks: how far the pattern of each angle stands out from the background in the "
-    "spectrum. From 5 on it is safe.</p>"
-)
-MISFIT = (
-    "<p>How far the image is from explaining camera pixels that it was not fitted to, "
-    "in units of their noise: 1 is as good as it gets.</p>"
-)
-OUTDATED = "input or settings changed since: Estimate again, or Run will do it"
 
 
 class ReconstructSim(JobPanel):
@@ -58,46 +48,65 @@ class ReconstructSim(JobPanel):
     tool = "sim"
     title = "Reconstruct SIM"
     about = (
-        "Raw frames of one structured-illumination acquisition: the same field with the "
-        "pattern at several angles and phases."
+        "Raw frames of structured illumination: the same field with the pattern at several angles "
+        "and phases. Time points, planes and channels may be further axes."
     )
     input_title = "Raw stack"
     model = SimSettings
     rows = (
         ("Microscope", ("na", "wavelength_nm", "pixel_size_nm")),
+        ("Light", ("pattern",)),
         ("Layout of the stack", ("angles", "phases", "order")),
     )
-    choices: ClassVar[dict[str, dict[str, str]]] = {
-        "order": {
-            "auto": "find out",
-            "angle-phase": "angle slowest",
-            "phase-angle": "phase slowest",
-        },
-        "method": {
-            "pinn": "Variational, then network (best)",
-            "variational": "Variational, without network",
-            "wiener": "Wiener (instant)",
-            "paper": "Network of Burns & Liu 2023",
-        },
-    }
+    choices: ClassVar[dict[str, dict[str, str]]] = CHOICES
     curves: ClassVar[dict[str, str]] = {"held-out": "misfit on held-out pixels (1 = noise)"}
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         # An estimate, what it belongs to, and the array itself, so that no other takes its id.
         self._patterns: tuple[tuple[Any, ...], Patterns, Any] | None = None
-        self.side = SideView(napari_viewer)
+        self.growing: Growing | None = None
+        self._origin = Origin()
+        self.judged: Judged | None = None
+        self.view = PatternView(napari_viewer)
         super().__init__(napari_viewer)
         self.curves_plot.setToolTip(MISFIT)
+        inner = self.results.parentWidget()
+        assert inner is not None
+        column = cast("QVBoxLayout", inner.layout())
+        column.insertWidget(column.indexOf(self.results) + 1, self.reports)
         napari_viewer.dims.events.point.connect(self._describe)
 
+    def accepts(self, layer: Layer) -> bool:
+        """Whether a layer is offered as raw stack."""
+        return super().accepts(layer) and not is_light(layer)
+
+    def add_start(self, layout: QVBoxLayout) -> None:
+        """Add the choosers of the raw stack and of the known light."""
+        super().add_start(layout)
+        self.light = LightChooser(self)
+        layout.addWidget(self.light)
+
     def add_steps(self, layout: QVBoxLayout) -> None:
-        """Add Estimate, Preview and Run."""
+        """Add the buttons before, for and after the image."""
+        self.beads = BeadLine(self)
+        self.form.advanced.column.addWidget(self.beads)
+        self.finder = OrderFinder(self)
         self.verdict = self.step(
             layout,
             "1  Patterns",
-            {"Estimate": (self.estimate, "Find the illumination pattern and say if it is safe.")},
+            {
+                "Estimate": (
+                    self.estimate,
+                    "Find the illumination pattern and say if it is safe.",
+                ),
+                "Find order": (self.finder.find, TIP),
+                "Check": (
+                    self.check,
+                    "Check the raw frames: bleaching, motion, contrast of the pattern and more.",
+                ),
+            },
         )
-        self.verdict.setToolTip(PEAKS)
+        self.extent = ExtentLine(self)
         self.step(
             layout,
             "2  Image",
@@ -107,72 +116,104 @@ class ReconstructSim(JobPanel):
                     "Reconstruct the middle of what is on view, at most 256 x 256 px, "
                     "without the network.",
                 ),
-                "Run": (self.run, "Reconstruct the whole image."),
+                "Run": (self.run, "Reconstruct what is chosen below."),
             },
             extra=(self.pause_button, self.stop_button),
         )
+        layout.addWidget(self.extent)
+
+    def add_more(self, layout: QVBoxLayout) -> None:
+        """Add the trained network; the quality report comes after the result."""
+        self.trained = TrainedSection(self)
+        self.reports = ReportSection(self)
+        layout.addWidget(self.trained)
 
     # ---- what I have --------------------------------------------------------------------
 
     def input_chosen(self, layer: Layer | None) -> None:
         """Read what the layer knows and say how its frames are taken."""
         if layer is not None:
-            self._prefill(layer)
+            self._origin = Origin.of(layer, self.form.values()["pattern"])
+            self._origin.show(self.form)
+        self.light.propose()
         self._describe()
 
     def setting_changed(self, name: str) -> None:
         """Say again how the frames are taken and whether the patterns still hold."""
-        if name == "pixel_size_nm":
-            self.form.remark(name)
+        if name == "pattern":
+            values, layer = self.form.values(), self.chooser.layer
+            self.form.put(
+                usual_layout(layer, values["pattern"], values["angles"], values["phases"])
+            )
+        self.form.remark(name)
         self._describe()
-
-    def _prefill(self, layer: Layer) -> None:
-        """Take from the layer what it knows about the microscope and the stack."""
-        known = dict(layer.metadata.get("microscope", {}))
-        if layout := guess_layout(layer):
-            known = dict(zip(("angles", "phases"), layout, strict=True)) | known
-        try:
-            size = pixel_size_nm(layer)
-        except UserError:
-            size = None
-        if size:
-            known["pixel_size_nm"] = size
-        self.form.put(known)
-        self.form.remark("pixel_size_nm", "(from layer)" if size else "")
 
     def _describe(self) -> None:
         """Say how the stack is read and whether the estimated patterns still hold."""
-        layer = self.chooser.layer
+        layer, values = self.chooser.layer, self.form.values()
+        self.light.setVisible(values["pattern"] == "given")
+        self.trained.describe()
         if layer is None:
             self.reading.setText("Open a raw stack, or try File > Open Sample > napari-physgen.")
+            self.extent.describe(None)
             return
+        series = None
         try:
             known = self._known_patterns(layer)
-            self.reading.setText(self._layout(layer, known.order if known else "auto").words)
+            layout = self.layout_of(layer, known.order if known else "auto")
+            series = SeriesAxes.of(layer, layout)
+            self.reading.setText("\n".join(w for w in (layout.words, self._origin.words) if w))
         except UserError as error:
             self.reading.setText(str(error))
+        self.extent.describe(series)
         if self._patterns is not None:
             current = self._patterns[0] == self._key(layer)
             self.verdict.setText(self._patterns[1].summary if current else OUTDATED)
 
-    def _layout(self, layer: Layer, found: str = "auto") -> Layout:
+    def layout_of(self, layer: Layer, found: str = "auto") -> Layout:
         """Return where the frames are; `found` is the order where nobody gave one."""
         values = self.form.values()
         order = found if values["order"] == "auto" else values["order"]
         return find_frames(layer, values["angles"], values["phases"], order, self.viewer.dims.point)
 
-    def _read(self, region: Region = WHOLE) -> tuple[Layer, Any, SimSettings, Layout]:
+    def read(self, region: Region = WHOLE) -> tuple[Layer, Any, SimSettings, Layout]:
         layer = self.source()
-        layout = self._layout(layer)
+        layout = self.layout_of(layer)
         frames = read_frames(layer, layout, region)
-        settings: SimSettings = self.settings().model_copy(update={"order": layout.order})
+        order = layout.order
+        if region != WHOLE:
+            order = order.removeprefix("montage-")
+        settings: SimSettings = self.settings().model_copy(update={"order": order})
         return layer, frames, settings, layout
+
+    def known_light(self, settings: SimSettings, frames: Any, region: Region = WHOLE) -> Any:
+        """Return what is known of the light: frames, an estimate, or None."""
+        if settings.pattern == "given":
+            return self.light.read(frames, region)
+        patterns = self._known_patterns(self.source())
+        if patterns is None or region == WHOLE:
+            return patterns
+        return patterns.cropped(region[0].start, region[1].start)
 
     # ---- go -----------------------------------------------------------------------------
 
+    def launch(self, task: Task) -> None:
+        """Run a task in the worker."""
+        self.growing = None
+        super().launch(task)
+
+    def lock(self, running: bool) -> None:
+        """Leave open what makes sense while a job runs, or while none does."""
+        super().lock(running)
+        for part in (self.light, self.extent, self.trained.form):
+            part.setEnabled(not running)
+
     def estimate(self) -> None:
         """Estimate the patterns of the whole image."""
-        layer, frames, settings, _ = self._read()
+        layer, frames, settings, _ = self.read()
+        if settings.pattern in NOTHING:
+            self.verdict.setText(NOTHING[settings.pattern])
+            return
         key = self._key(layer)
 
         def job() -> Job[Patterns]:
@@ -181,58 +222,50 @@ class ReconstructSim(JobPanel):
             return estimate_patterns(frames, settings)
 
         def done(patterns: Patterns, record: Record | None) -> str:
-            self._patterns = key, patterns, layer.data
-            self._describe()
-            self._show_patterns(task, patterns)
+            self._take(key, patterns, layer)
+            self.show_results(task, patterns.outputs(), None, renewed=names_of(patterns))
+            self.view.look(layer, patterns)
             return ""
 
         task = Task(job, layer, settings, done)
         self.launch(task)
 
-    def _show_patterns(self, task: Task, patterns: Patterns) -> None:
-        """Make layers of an estimate and bring the spectrum into view."""
-        self.show_results(task, patterns.outputs(), None, renewed=_names(patterns))
-        pictures = self._beside(task.source)
-        for layer in pictures:
-            layer.visible = True
-        if pictures:
-            self.viewer.layers.selection.active = task.source
-            self.side.look([task.source, *pictures])
+    def _take(self, key: tuple[Any, ...], patterns: Patterns, layer: Layer) -> None:
+        """Remember an estimate."""
+        self._patterns = key, patterns, layer.data
+        self.verdict.setToolTip(PEAKS)
+        self._describe()
 
-    def _look_at(self, source: Layer) -> None:
-        """Hide the spectrum and return to the source, where the image will be."""
-        for layer in self._beside(source):
-            layer.visible = False
+    def check(self) -> None:
+        """Check the raw frames."""
+        layer, frames, settings, _ = self.read()
+        self.reports.check(layer, frames, settings, self.known_light(settings, frames))
+
+    def report(self) -> None:
+        """Check the frames and the image that was made last."""
+        if self.judged is None:
+            raise UserError("There is no image to report on yet: press Run first.")
+        self.reports.judge(self.judged)
+
+    def look_at(self, source: Layer) -> None:
+        """Return to the source, where the image will be."""
+        self.view.back(source, self._patterns[1] if self._patterns else None)
         for layer in self.viewer.layers:
             if KEY in layer.metadata and layer.name == f"{source.name} SIM{PREVIEW}":
                 layer.visible = False  # it would stay behind under the new image
-        self.side.back()
-
-    def _beside(self, source: Layer) -> list[Layer]:
-        """Return the spectrum and its circles, which lie beside the source."""
-        if self._patterns is None:
-            return []
-        names = {
-            f"{source.name} {output.name}"
-            for output in self._patterns[1].outputs()
-            if output.offset is not None
-        }
-        return [x for x in self.viewer.layers if x.name in names and KEY in x.metadata]
 
     def preview(self) -> None:
         """Reconstruct the visible part, quickly."""
-        self._look_at(self.source())
+        source = self.source()
+        self.look_at(source)
         breathe()  # the canvas says what is visible when it draws
-        region = visible_region(self.source())
-        layer, frames, settings, _ = self._read(region)
-        origin = region[0].start, region[1].start
+        region = within(visible_region(source), self.layout_of(source), pixels(source).shape)
+        layer, frames, settings, _ = self.read(region)
         quick: dict[str, Any] = {"iterations": min(settings.iterations, PREVIEW_ITERATIONS)}
         if settings.method in ("pinn", "paper"):
             quick["method"] = "variational"
         settings = settings.model_copy(update=quick)
-        patterns = self._known_patterns(layer)
-        if patterns is not None:
-            patterns = patterns.cropped(*origin)
+        light = self.known_light(settings, frames, region)
 
         def done(result: Reconstruction, record: Record | None) -> str:
             image = result.outputs()[0]
@@ -240,46 +273,71 @@ class ReconstructSim(JobPanel):
             if earlier in self.viewer.layers:
                 self.viewer.layers.remove(earlier)
             self.show_results(task, [image], record, suffix=PREVIEW)
-            return f"Preview of {frames.shape[1]} x {frames.shape[2]} px. {result.summary}"
+            return f"Preview of {frames.shape[-2]} x {frames.shape[-1]} px. {result.summary}"
 
-        job = self._job(layer, frames, settings, patterns)
-        task = Task(job, layer, settings, done, origin)
+        job = self.job_of(layer, frames, settings, patterns=light)
+        task = Task(job, layer, settings, done, (region[0].start, region[1].start))
         self.launch(task)
 
     def run(self) -> None:
-        """Reconstruct the whole image."""
-        layer, frames, settings, layout = self._read()
-        key = self._key(layer)
+        """Reconstruct the stack on view, or all of the layer."""
+        if self.extent.all:
+            self.extent.run_layer()
+            return
+        layer, frames, settings, layout = self.read()
+        key, judged = self._key(layer), Judged.of(self, layer, settings)
 
         def done(result: Reconstruction, record: Record | None) -> str:
             from napari_physgen.sim.results import Patterns
 
             pictures: set[str] = set()
             if isinstance(result.patterns, Patterns):
-                self._patterns = key, result.patterns, layer.data
-                pictures = _names(result.patterns)
-                self._describe()
+                self._take(key, result.patterns, layer)
+                pictures = names_of(result.patterns)
             self.show_results(task, result.outputs(), record, renewed=pictures)
-            if record is not None:
-                name = f"{layer.name} {layout.place}".strip()
-                self.results.keep(Kept(name, result.outputs(), settings.pixel_size_nm, record))
-            return result.summary
+            name = f"{layer.name} {layout.place}".strip()
+            return self.finish(name, result, settings, record, judged)
 
-        job = self._job(layer, frames, settings, self._known_patterns(layer))
+        job = self.job_of(layer, frames, settings, patterns=self.known_light(settings, frames))
         task = Task(job, layer, settings, done)
-        self._look_at(layer)
+        self.look_at(layer)
         self.launch(task)
 
-    def _job(self, layer: Layer, frames: Any, settings: SimSettings, patterns: Any) -> Any:
+    def finish(
+        self,
+        name: str,
+        result: Reconstruction,
+        settings: SimSettings,
+        record: Record | None,
+        judged: Judged,
+    ) -> str:
+        """Keep a result for Export and Report."""
+        if record is not None:
+            self.results.keep(Kept(name, result.outputs(), settings.pixel_size_nm, record))
+        self.judged = judged.with_result(result)
+        return result.summary
+
+    def job_of(self, layer: Layer, raw: Any, settings: SimSettings, **extras: Any) -> Any:
         def job() -> Job[Finished[Reconstruction]]:
             from napari_physgen import recipe
 
             sources = {"raw": layer.name}
-            return recipe.start(
-                "sim", settings, {"raw": frames}, sources=sources, patterns=patterns
-            )
+            return recipe.start("sim", settings, {"raw": raw}, sources=sources, **extras)
 
         return job
+
+    def show_pictures(self, pictures: Sequence[Output]) -> None:
+        """Show live pictures; of a series, go to the stack that is in work."""
+        super().show_pictures(pictures)
+        if self.growing is not None:
+            self.growing.follow(self.viewer)
+
+    def time_left(self, seconds: float) -> str:
+        """Return the time that all stacks of a series need, or this stage."""
+        growing = self.growing
+        if growing is None:
+            return super().time_left(seconds)
+        return "" if growing.left is None else f", about {duration(growing.left)} left for all"
 
     def _known_patterns(self, layer: Layer) -> Patterns | None:
         if self._patterns is None or self._patterns[0] != self._key(layer):
@@ -290,11 +348,8 @@ class ReconstructSim(JobPanel):
         """Return what an estimate belongs to: these pixels seen through this microscope."""
         values = self.form.values()
         try:
-            index = str(self._layout(layer).index)
+            layout = self.layout_of(layer)
+            place = f"{layout.index} {layout.shown}"
         except UserError:
-            index = ""
-        return (id(layer.data), index, *(values[name] for name in OPTICS))
-
-
-def _names(patterns: Patterns) -> set[str]:
-    return {output.name for output in patterns.outputs()}
+            place = ""
+        return (id(layer.data), place, *(values[name] for name in OPTICS))

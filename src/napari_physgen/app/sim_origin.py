@@ -1,0 +1,91 @@
+"""What a raw layer knows of its microscope, and where each value is from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_physgen.app.frames import frame_count, guess_layout, layouts
+from napari_physgen.app.inputs import acquisition, pixel_size_nm
+from napari_physgen.app.sim_words import USUAL
+from napari_physgen.errors import UserError
+from napari_physgen.sim.settings import LAYOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari.layers import Layer
+
+    from napari_physgen.app.form import SettingsForm
+
+LAYER, FILE = "(from layer)", "(from file)"
+READ = ("na", "wavelength_nm", "excitation_nm")
+"""Settings that a file may tell; the pixel size is better known to the layer."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Values for the form and where they stand.
+
+    Parameters
+    ----------
+    values : mapping
+        By the names of the settings.
+    remarks : mapping
+        What to write beside the titles of those that are read, by name.
+    words : str
+        Where each value that is read from a file stands.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    words: str = ""
+
+    @classmethod
+    def of(cls, layer: Layer, pattern: str) -> Origin:
+        """Read a layer and the header of its file; `pattern` is the kind of light chosen now."""
+        known = dict(layer.metadata.get("microscope", {}))
+        told = dict.fromkeys(layer.metadata.get("microscope_sources", {}), FILE)
+        words = dict(layer.metadata.get("microscope_sources", {}))
+        if "angles" in known:
+            known = {"pattern": "stripes"} | known
+        found = acquisition(layer).found
+        for name in (*READ, "angles", "phases"):
+            entry = found.get(name)
+            if entry is not None and name not in known:
+                known[name] = int(entry.value) if name in ("angles", "phases") else entry.value
+                told[name], words[name] = FILE, entry.source
+        if layout := guess_layout(layer, known.get("pattern", pattern)):
+            known = dict(zip(("angles", "phases"), layout, strict=True)) | known
+        try:
+            size = pixel_size_nm(layer)
+        except UserError:
+            size = None
+        if size:
+            known["pixel_size_nm"], told["pixel_size_nm"] = size, LAYER
+        elif "pixel_size_nm" in found:
+            entry = found["pixel_size_nm"]
+            known["pixel_size_nm"], told["pixel_size_nm"] = entry.value, FILE
+            words["pixel_size_nm"] = entry.source
+        # The kind of light first: it brings usual numbers of angles and phases.
+        ordered = {n: known[n] for n in sorted(known, key=lambda name: name != "pattern")}
+        sources = dict.fromkeys(words.values())
+        said = f"Read from the file: {', '.join(sources)}. Check it." if sources else ""
+        return cls(ordered, told, said)
+
+    def show(self, form: SettingsForm) -> None:
+        """Put the values into a form, with remarks where they are from."""
+        form.put(self.values)
+        for name in (*READ, "pixel_size_nm", "angles", "phases"):
+            form.remark(name, self.remarks.get(name, ""))
+
+
+def usual_layout(layer: Layer | None, pattern: str, angles: int, phases: int) -> dict[str, int]:
+    """Return angles and phases that a kind of light can have, nothing if the given ones fit."""
+    count = frame_count(layer) if layer is not None else 0
+    enough = angles >= LAYOUT[pattern][0] and phases >= LAYOUT[pattern][1]
+    alone = pattern in ("hexagonal", "given", "speckle")  # no groups of frames: one angle
+    if enough and angles * phases == count and not (alone and angles > 1):
+        return {}
+    fits = [*layouts(count, pattern), USUAL.get(pattern, (1, max(count, 1)))]
+    return dict(zip(("angles", "phases"), fits[0], strict=True))
