@@ -46,7 +46,7 @@ def main() -> None:
         print(json.dumps(measured(*options.one, options.tile)))
         return
     lines = [
-        "| 9 frames, zoom 2, one thread | patterns | Wiener image | variational image | its tiles |",
+        "| 9 frames, zoom 2, one thread | patterns | Wiener image | variational image | tiles |",
         "|---|---|---|---|---|",
     ]
     old = _page.rows("sim-speed")
