@@ -126,17 +126,17 @@ def whole_otf(psf: NDArray[np.generic], pixel_um: float) -> Otf:
     return Otf(0.75 / pixel_um, step=1 / (size * pixel_um), plane=np.fft.fftshift(centred.real))
 
 
-def biosr(electrons: float | None = None, level: str = "09") -> Iterator[Case]:
+def biosr(electrons: float | None = None, level: str = "09", seeds: int = 1) -> Iterator[Case]:
     """BioSR microtubules, one level, or level 09 thinned to fewer electrons per pixel."""
     folder = SIM / "biosr_mt_levels"
     raw = tifffile.imread(folder / f"BioSR_MT_cell001_level{level}_crop007_raw9.tif")
-    if electrons is not None:
-        raw = thinned(raw, electrons)
     settings = SimSettings(
         na=1.41, wavelength_nm=525, pixel_size_nm=62.6, excitation_na=1.35, excitation_nm=488
     )
     truth = registered(tifffile.imread(folder / "BioSR_MT_cell001_crop007_GTSIM.tif").squeeze())
-    yield Case(raw, settings, measured_otf(settings), truth, offset=OFFSET, matched=True)
+    for seed in range(seeds):
+        frames = raw if electrons is None else thinned(raw, electrons, seed)
+        yield Case(frames, settings, measured_otf(settings), truth, offset=OFFSET, matched=True)
 
 
 def registered(truth: NDArray[np.generic]) -> NDArray[np.float64]:
