@@ -24,7 +24,7 @@ from napari_physgen.sim._waves import Comb, moved_to, overlaps
 from napari_physgen.sim._whittle import BRIGHTNESS_PRIOR, MODEL_ERROR, likelihood, statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -180,15 +180,24 @@ def fit_lattice(
         First guesses.
     rounds : int
     """
-    comb = _fit_phases(frames, field, orders, waves)
+    comb, errors = _fit_phases(frames, field, orders, waves)
     for _ in range(rounds):
         q, error = _wavevectors(frames, field, orders, comb)
         moved = [
             replace(moved_to(w, k, field), q_error=error * float(np.hypot(*k)))
             for w, k in zip(comb.waves, q, strict=True)
         ]
-        comb = _fit_phases(frames, field, orders, moved)
-    return comb
+        comb, errors = _fit_phases(frames, field, orders, moved)
+    return replace(comb, waves=tuple(_with_errors(comb.waves, errors())))
+
+
+def _with_errors(waves: Sequence[Wave], variances: Real) -> list[Wave]:
+    """Return the waves with standard errors from variances (wave, 2): of mean phase and step."""
+    offset, step = np.sqrt(variances).T * [[OFFSET_SCALE], [STEP_SCALE]]
+    return [
+        replace(wave, offset_error=float(o), step_error=float(s))
+        for wave, o, s in zip(waves, offset, step, strict=True)
+    ]
 
 
 def _wavevectors(frames: Real, field: Field, orders: Orders, comb: Comb) -> tuple[Real, float]:
@@ -219,8 +228,17 @@ def _wavevectors(frames: Real, field: Field, orders: Orders, comb: Comb) -> tupl
     return np.asarray(orders @ generators), float(error)
 
 
-def _fit_phases(frames: Real, field: Field, orders: Orders, waves: Sequence[Wave]) -> Comb:
-    """Fit phases, brightness and modulation of all waves at fixed wavevectors."""
+def _fit_phases(
+    frames: Real, field: Field, orders: Orders, waves: Sequence[Wave]
+) -> tuple[Comb, Callable[[], Real]]:
+    """Fit phases, brightness and modulation of all waves at fixed wavevectors.
+
+    Returns
+    -------
+    comb : Comb
+    variances : callable
+        Returns the variances (wave, 2) of the mean phase and of one step.
+    """
     free = orders.shape[1]
     count = len(frames)
     cost = _Cost(_pairs(frames, field, orders, waves), orders, count)
@@ -246,7 +264,6 @@ def _fit_phases(frames: Real, field: Field, orders: Orders, waves: Sequence[Wave
     )
     psi, c, log_s, m, log_error = cost.unpack(solution.x)
     phases = cost.phases(psi, c)
-    errors = cost.variances(solution.x)
     fitted = [
         replace(
             wave,
@@ -254,9 +271,7 @@ def _fit_phases(frames: Real, field: Field, orders: Orders, waves: Sequence[Wave
             strengths=np.exp(log_s),
             modulation=float(m[w]),
             error=float(np.exp(log_error)),
-            offset_error=float(OFFSET_SCALE * np.sqrt(errors[w, 0])),
-            step_error=float(STEP_SCALE * np.sqrt(errors[w, 1])),
         )
         for w, wave in enumerate(waves)
     ]
-    return Comb(tuple(fitted), float(solution.fun))
+    return Comb(tuple(fitted), float(solution.fun)), lambda: cost.variances(solution.x)
