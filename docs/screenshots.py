@@ -46,6 +46,7 @@ def main(
     folder: Path = HERE / "images",
     tours: Sequence[str] = (
         "sim",
+        "sim_series",
         "microstructure",
         "labour_free",
         "regions",
@@ -57,6 +58,7 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     known = {
         "sim": sim,
+        "sim_series": sim_series,
         "microstructure": microstructure,
         "labour_free": labour_free,
         "regions": regions,
@@ -68,7 +70,7 @@ def main(
 
 
 def sim(folder: Path) -> None:
-    """Save sim_1_open.png to sim_4_result.png."""
+    """Save sim_1_open.png to sim_5_report.png."""
     viewer, panel = open_panel()
     viewer.open_sample("napari-physgen", "sim_filaments")
     picture(viewer, folder / "sim_1_open.png")
@@ -82,6 +84,24 @@ def sim(folder: Path) -> None:
         settle(0.1)
 
     picture(viewer, folder / "sim_4_result.png")
+
+    press(panel, "Report")
+    panel.verticalScrollBar().setValue(panel.verticalScrollBar().maximum())
+    picture(viewer, folder / "sim_5_report.png")
+    viewer.close()
+
+
+def sim_series(folder: Path) -> None:
+    """Save sim_6_time_lapse.png."""
+    viewer, panel = open_panel()
+    viewer.open_sample("napari-physgen", "sim_time_lapse")
+    panel.form.put({"method": "variational"})
+    panel.extent.box.setCurrentIndex(1)
+    press(panel, "Run", until=lambda: panel.growing is not None and panel.growing.done == 3)
+    settle(3)
+    picture(viewer, folder / "sim_6_time_lapse.png")
+    while panel.runner.running:
+        settle(0.1)
     viewer.close()
 
 

@@ -9,7 +9,8 @@ import pytest
 import tifffile
 from qtpy.QtCore import QTimer
 
-from napari_physgen.app.widgets.sim import OUTDATED, ReconstructSim
+from napari_physgen.app.sim_words import OUTDATED
+from napari_physgen.app.widgets.sim import ReconstructSim
 from napari_physgen.backend import Stop, Tune
 from napari_physgen.errors import UserError
 from napari_physgen.io import read_record
@@ -279,7 +280,8 @@ def test_preview_works_on_the_visible_part_with_the_same_patterns(panel, fake_si
     assert shown.data.shape == (160, 192)
     # Its first pixel lies a quarter of a raw pixel before raw pixel (40, 100).
     np.testing.assert_allclose(shown.translate, np.array([39.75, 99.75]) * 0.08)
-    whole, part = panel._patterns[1].illumination((200, 220)), fake_sim.given.illumination((80, 96))
+    whole = panel.pattern_step.patterns.illumination((200, 220))
+    part = fake_sim.given.illumination((80, 96))
     np.testing.assert_allclose(part, whole[:, 40:120, 100:196], atol=1e-4)
     assert "big SIM preview [1]" not in names(panel)
 

@@ -182,7 +182,7 @@ def test_images_of_stacks_one_after_the_other_cover_their_frames(viewer):
 
 def test_a_folder_is_reconstructed_and_a_bad_file_does_not_stop_it(sim, movie, tmp_path):
     tifffile.imwrite(tmp_path / "cell.tif", movie[0][0])
-    tifffile.imwrite(tmp_path / "short.tif", movie[0][0][:4])
+    tifffile.imwrite(tmp_path / "short.tif", movie[0][0][:4], photometric="minisblack")
     sim.form.put({"na": 1.4, "pixel_size_nm": 80})
     sim.extent.run_folder(tmp_path)
     sim.wait()

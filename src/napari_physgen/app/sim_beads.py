@@ -34,9 +34,9 @@ class BeadLine(QWidget):
         self.panel = panel
         self.layers = LayerChooser(panel.viewer, panel.accepts, none="no layer")
         self.layers.setToolTip("<p>Image of small fluorescent beads, or a stack in focus.</p>")
-        self.size = NumberEditor(float, "nm", 0, 500)
-        self.size.put(BeadSettings.model_fields["bead_diameter_nm"].default)
-        self.size.setToolTip("<p>Diameter of the beads.</p>")
+        self.diameter = NumberEditor(float, "nm", 0, 500)
+        self.diameter.put(BeadSettings.model_fields["bead_diameter_nm"].default)
+        self.diameter.setToolTip("<p>Diameter of the beads.</p>")
         self.button = panel.starter(
             "OTF from beads...",
             self._ask,
@@ -44,10 +44,13 @@ class BeadLine(QWidget):
         )
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(4)
         grid.addWidget(QLabel("Beads"), 0, 0)
         grid.addWidget(self.layers, 0, 1)
-        grid.addWidget(self.size, 1, 0)
-        grid.addWidget(self.button, 1, 1)
+        grid.addWidget(QLabel("Diameter"), 1, 0)
+        grid.addWidget(self.diameter, 1, 1)
+        grid.addWidget(self.button, 2, 1)
+        grid.setColumnMinimumWidth(0, panel.form.title_width)
         grid.setColumnStretch(1, 1)
 
     def measure(self, path: Path) -> None:
@@ -56,7 +59,9 @@ class BeadLine(QWidget):
         if layer is None:
             raise UserError("Choose the layer with the beads first: Beads, above the button.")
         values = {name: self.panel.form.values()[name] for name in SHARED}
-        settings: BeadSettings = BeadSettings.parse(values | {"bead_diameter_nm": self.size.get()})
+        settings: BeadSettings = BeadSettings.parse(
+            values | {"bead_diameter_nm": self.diameter.get()}
+        )
         data = pixels(layer)
         target = path if path.suffix.lower() in (".tif", ".tiff") else Path(f"{path}.tif")
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_physgen.app.form import SettingsForm
+    from napari_physgen.io.acquisition import Found
 
 LAYER, FILE = "(from layer)", "(from file)"
 READ = ("na", "wavelength_nm", "excitation_nm")
@@ -44,19 +45,20 @@ class Origin:
     @classmethod
     def of(cls, layer: Layer, pattern: str) -> Origin:
         """Read a layer and the header of its file; `pattern` is the kind of light chosen now."""
-        known = dict(layer.metadata.get("microscope", {}))
-        told = dict.fromkeys(layer.metadata.get("microscope_sources", {}), FILE)
-        words = dict(layer.metadata.get("microscope_sources", {}))
+        known: dict[str, Any] = dict(layer.metadata.get("microscope", {}))
+        words: dict[str, str] = dict(layer.metadata.get("microscope_sources", {}))
+        told = dict.fromkeys(words, FILE)
         if "angles" in known:
-            known = {"pattern": "stripes"} | known
-        found = acquisition(layer).found
+            known.setdefault("pattern", "stripes")
+        found: Mapping[str, Found] = acquisition(layer).found
         for name in (*READ, "angles", "phases"):
-            entry = found.get(name)
-            if entry is not None and name not in known:
-                known[name] = int(entry.value) if name in ("angles", "phases") else entry.value
-                told[name], words[name] = FILE, entry.source
+            if name in found and name not in known:
+                value: Any = found[name].value
+                known[name] = int(value) if name in ("angles", "phases") else value
+                told[name], words[name] = FILE, found[name].source
         if layout := guess_layout(layer, known.get("pattern", pattern)):
-            known = dict(zip(("angles", "phases"), layout, strict=True)) | known
+            known.setdefault("angles", layout[0])
+            known.setdefault("phases", layout[1])
         try:
             size = pixel_size_nm(layer)
         except UserError:
@@ -64,9 +66,9 @@ class Origin:
         if size:
             known["pixel_size_nm"], told["pixel_size_nm"] = size, LAYER
         elif "pixel_size_nm" in found:
-            entry = found["pixel_size_nm"]
-            known["pixel_size_nm"], told["pixel_size_nm"] = entry.value, FILE
-            words["pixel_size_nm"] = entry.source
+            known["pixel_size_nm"] = found["pixel_size_nm"].value
+            told["pixel_size_nm"] = FILE
+            words["pixel_size_nm"] = found["pixel_size_nm"].source
         # The kind of light first: it brings usual numbers of angles and phases.
         ordered = {n: known[n] for n in sorted(known, key=lambda name: name != "pattern")}
         sources = dict.fromkeys(words.values())

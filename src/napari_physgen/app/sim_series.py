@@ -79,7 +79,7 @@ def read_series(layer: Layer, layout: Layout) -> Any:
     if not isinstance(data, np.ndarray):
         import dask.array
 
-        data = dask.array.asarray(data)
+        data = dask.array.asarray(data)  # type: ignore[no-untyped-call]
     series = SeriesAxes.of(layer, layout)
     lead = tuple(data.shape[a] for a in series.axes)
     front = (*series.axes, *layout.used)

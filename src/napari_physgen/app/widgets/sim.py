@@ -15,10 +15,10 @@ from napari_physgen.app.sim_extent import ExtentLine
 from napari_physgen.app.sim_light import LightChooser, is_light
 from napari_physgen.app.sim_order import TIP, OrderFinder
 from napari_physgen.app.sim_origin import Origin, usual_layout
-from napari_physgen.app.sim_patterns import OPTICS, PatternView, names_of
+from napari_physgen.app.sim_patterns import PatternStep, names_of
 from napari_physgen.app.sim_series import SeriesAxes
 from napari_physgen.app.sim_trained import TrainedSection
-from napari_physgen.app.sim_words import CHOICES, MISFIT, NOTHING, OUTDATED, PEAKS
+from napari_physgen.app.sim_words import CHOICES, MISFIT
 from napari_physgen.app.words import duration
 from napari_physgen.errors import UserError
 from napari_physgen.sim.settings import SimSettings
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari_physgen.outputs import Output
     from napari_physgen.provenance import Record
     from napari_physgen.recipe import Finished
-    from napari_physgen.sim.results import Patterns, Reconstruction
+    from napari_physgen.sim.results import Reconstruction
 
 PREVIEW_ITERATIONS = 60
 PREVIEW = " preview"
@@ -62,19 +62,16 @@ class ReconstructSim(JobPanel):
     curves: ClassVar[dict[str, str]] = {"held-out": "misfit on held-out pixels (1 = noise)"}
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
-        # An estimate, what it belongs to, and the array itself, so that no other takes its id.
-        self._patterns: tuple[tuple[Any, ...], Patterns, Any] | None = None
         self.growing: Growing | None = None
         self._origin = Origin()
         self.judged: Judged | None = None
-        self.view = PatternView(napari_viewer)
         super().__init__(napari_viewer)
         self.curves_plot.setToolTip(MISFIT)
         inner = self.results.parentWidget()
         assert inner is not None
         column = cast("QVBoxLayout", inner.layout())
         column.insertWidget(column.indexOf(self.results) + 1, self.reports)
-        napari_viewer.dims.events.point.connect(self._describe)
+        napari_viewer.dims.events.point.connect(self.describe)
 
     def accepts(self, layer: Layer) -> bool:
         """Whether a layer is offered as raw stack."""
@@ -90,7 +87,7 @@ class ReconstructSim(JobPanel):
         """Add the buttons before, for and after the image."""
         self.beads = BeadLine(self)
         self.form.advanced.column.addWidget(self.beads)
-        self.finder = OrderFinder(self)
+        self.pattern_step, self.finder = PatternStep(self), OrderFinder(self)
         self.verdict = self.step(
             layout,
             "1  Patterns",
@@ -136,7 +133,7 @@ class ReconstructSim(JobPanel):
             self._origin = Origin.of(layer, self.form.values()["pattern"])
             self._origin.show(self.form)
         self.light.propose()
-        self._describe()
+        self.describe()
 
     def setting_changed(self, name: str) -> None:
         """Say again how the frames are taken and whether the patterns still hold."""
@@ -146,9 +143,9 @@ class ReconstructSim(JobPanel):
                 usual_layout(layer, values["pattern"], values["angles"], values["phases"])
             )
         self.form.remark(name)
-        self._describe()
+        self.describe()
 
-    def _describe(self) -> None:
+    def describe(self) -> None:
         """Say how the stack is read and whether the estimated patterns still hold."""
         layer, values = self.chooser.layer, self.form.values()
         self.light.setVisible(values["pattern"] == "given")
@@ -159,16 +156,14 @@ class ReconstructSim(JobPanel):
             return
         series = None
         try:
-            known = self._known_patterns(layer)
+            known = self.pattern_step.known(layer)
             layout = self.layout_of(layer, known.order if known else "auto")
             series = SeriesAxes.of(layer, layout)
             self.reading.setText("\n".join(w for w in (layout.words, self._origin.words) if w))
         except UserError as error:
             self.reading.setText(str(error))
         self.extent.describe(series)
-        if self._patterns is not None:
-            current = self._patterns[0] == self._key(layer)
-            self.verdict.setText(self._patterns[1].summary if current else OUTDATED)
+        self.pattern_step.describe(layer)
 
     def layout_of(self, layer: Layer, found: str = "auto") -> Layout:
         """Return where the frames are; `found` is the order where nobody gave one."""
@@ -190,7 +185,7 @@ class ReconstructSim(JobPanel):
         """Return what is known of the light: frames, an estimate, or None."""
         if settings.pattern == "given":
             return self.light.read(frames, region)
-        patterns = self._known_patterns(self.source())
+        patterns = self.pattern_step.known(self.source())
         if patterns is None or region == WHOLE:
             return patterns
         return patterns.cropped(region[0].start, region[1].start)
@@ -210,31 +205,7 @@ class ReconstructSim(JobPanel):
 
     def estimate(self) -> None:
         """Estimate the patterns of the whole image."""
-        layer, frames, settings, _ = self.read()
-        if settings.pattern in NOTHING:
-            self.verdict.setText(NOTHING[settings.pattern])
-            return
-        key = self._key(layer)
-
-        def job() -> Job[Patterns]:
-            from napari_physgen.sim import estimate_patterns
-
-            return estimate_patterns(frames, settings)
-
-        def done(patterns: Patterns, record: Record | None) -> str:
-            self._take(key, patterns, layer)
-            self.show_results(task, patterns.outputs(), None, renewed=names_of(patterns))
-            self.view.look(layer, patterns)
-            return ""
-
-        task = Task(job, layer, settings, done)
-        self.launch(task)
-
-    def _take(self, key: tuple[Any, ...], patterns: Patterns, layer: Layer) -> None:
-        """Remember an estimate."""
-        self._patterns = key, patterns, layer.data
-        self.verdict.setToolTip(PEAKS)
-        self._describe()
+        self.pattern_step.estimate()
 
     def check(self) -> None:
         """Check the raw frames."""
@@ -249,7 +220,7 @@ class ReconstructSim(JobPanel):
 
     def look_at(self, source: Layer) -> None:
         """Return to the source, where the image will be."""
-        self.view.back(source, self._patterns[1] if self._patterns else None)
+        self.pattern_step.back(source)
         for layer in self.viewer.layers:
             if KEY in layer.metadata and layer.name == f"{source.name} SIM{PREVIEW}":
                 layer.visible = False  # it would stay behind under the new image
@@ -285,14 +256,14 @@ class ReconstructSim(JobPanel):
             self.extent.run_layer()
             return
         layer, frames, settings, layout = self.read()
-        key, judged = self._key(layer), Judged.of(self, layer, settings)
+        key, judged = self.pattern_step.key(layer), Judged.of(self, layer, settings)
 
         def done(result: Reconstruction, record: Record | None) -> str:
             from napari_physgen.sim.results import Patterns
 
             pictures: set[str] = set()
             if isinstance(result.patterns, Patterns):
-                self._take(key, result.patterns, layer)
+                self.pattern_step.take(key, result.patterns, layer)
                 pictures = names_of(result.patterns)
             self.show_results(task, result.outputs(), record, renewed=pictures)
             name = f"{layer.name} {layout.place}".strip()
@@ -338,18 +309,3 @@ class ReconstructSim(JobPanel):
         if growing is None:
             return super().time_left(seconds)
         return "" if growing.left is None else f", about {duration(growing.left)} left for all"
-
-    def _known_patterns(self, layer: Layer) -> Patterns | None:
-        if self._patterns is None or self._patterns[0] != self._key(layer):
-            return None
-        return self._patterns[1]
-
-    def _key(self, layer: Layer) -> tuple[Any, ...]:
-        """Return what an estimate belongs to: these pixels seen through this microscope."""
-        values = self.form.values()
-        try:
-            layout = self.layout_of(layer)
-            place = f"{layout.index} {layout.shown}"
-        except UserError:
-            place = ""
-        return (id(layer.data), place, *(values[name] for name in OPTICS))
