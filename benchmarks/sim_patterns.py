@@ -52,8 +52,8 @@ modulation 0.15 to 1, 2, 3 or 5 angles, 3 or 5 phases in equal or unequal steps,
 0.65 to 1.12 times the cutoff (TIRF), 0 or 20 % bleaching, read noise of 0.7 to 2.5 electrons,
 filaments, spots or a membrane. *good* is right if all wavevectors are within 0.02 DFT pixels,
 the phases of each angle within 3 degrees (rms) and all modulations within 5 %; *usable*, if all
-wavevectors are within half a DFT pixel; *failed*, if at least one is not. Median time of a
-stack of 9 frames: {seconds:.2f} s.
+wavevectors are within half a DFT pixel; *failed*, if at least one is not. Median CPU time of
+a stack of 9 frames: {seconds:.2f} s.
 """
 
 
@@ -196,9 +196,9 @@ def compare(found: Patterns, case: Case, size: int, seconds: float = 0.0) -> Out
 def measure(case: Case, size: int) -> Outcome:
     """Simulate one acquisition and estimate its patterns."""
     raw = case.raw(size)
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = run(estimate_patterns(raw, case.settings.model_copy(update={"order": "auto"})))
-    return compare(found, case, size, time.perf_counter() - begin)
+    return compare(found, case, size, time.process_time() - begin)
 
 
 def row(name: str, outcomes: list[Outcome]) -> str:
