@@ -38,6 +38,9 @@ SHORT = {
     "self_training": 10,
 }
 
+# One short training in place of two long ones.
+BRIEF = {"members": 1, "network_steps": 100}
+
 # Half a minute of one core in place of the default network.
 SMALL = {"features": 8, "levels": 3, "batch": 8, "crop": 48, "steps": 250}
 
@@ -78,6 +81,7 @@ def sim(folder: Path) -> None:
     press(panel, "Estimate")
     picture(viewer, folder / "sim_2_patterns.png")
 
+    panel.form.put(BRIEF)
     press(panel, "Run", until=lambda: sharpening(panel))
     picture(viewer, folder / "sim_3_running.png")
     while panel.runner.running:

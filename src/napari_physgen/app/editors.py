@@ -104,6 +104,9 @@ class ChoiceEditor(Editor):
         self.box.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
+        # The list may be wider than the box.
+        if (offered := self.box.view()) is not None:
+            offered.setMinimumWidth(offered.sizeHintForColumn(0) + 32)
         super().__init__(self.box)
         self.box.currentIndexChanged.connect(lambda _: self.edited.emit())
 

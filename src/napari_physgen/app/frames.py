@@ -109,8 +109,10 @@ def find_frames(
     stored, words = _order(names, shape, used, angles, phases, order)
     picks, shown = _picks([shape[axis] for axis in used], angles, phases, stored), 0
     if picks:
-        at = np.ravel_multi_index([position[a] for a in used], [shape[a] for a in used])
-        shown = next((n for n, frames in enumerate(picks) if at in frames), 0)
+        sizes = [shape[a] for a in used]
+        at = int(np.ravel_multi_index([position[a] for a in used], sizes))
+        # Frames of several stacks may be mixed: the slider is cut into as many parts.
+        shown = at * len(picks) // math.prod(sizes)
         stored = stored if stored == "auto" else kind.plain
         places.append(f"stack {shown + 1} of {len(picks)}")
     place = ", ".join(places)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from napari_physgen.app.results import KEY
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari.layers import Layer
 
@@ -48,6 +48,8 @@ class Kept:
     record : Record
     depth_nm : float or None
         Distance of the planes along z, where the outputs have such an axis.
+    steps : mapping
+        Axis -> (distance, unit) along further axes, such as time.
     """
 
     name: str
@@ -55,12 +57,14 @@ class Kept:
     pixel_size_nm: float | None
     record: Record
     depth_nm: float | None = None
+    steps: Mapping[str, tuple[float, str]] = field(default_factory=dict)
 
     def images(self) -> list[Image]:
         """Return what goes into a file."""
         from napari_physgen.io import Image
 
-        return Image.kept(self.outputs, self.pixel_size_nm, self.record, self.depth_nm)
+        images = Image.kept(self.outputs, self.pixel_size_nm, self.record, self.depth_nm)
+        return [replace(image, step={**self.steps, **image.step}) for image in images]
 
 
 class ResultBar(QWidget):

@@ -86,7 +86,7 @@ class ExtentLine(QWidget):
 
         def done(result: Reconstruction, record: Record | None) -> str:
             panel.show_results(task, growing.placed(result.outputs()), record)
-            return panel.finish(layer.name, result, settings, record, judged)
+            return panel.finish(layer.name, result, settings, record, judged, growing.steps)
 
         extras = {"patterns": light, "axes": names, "sink": growing.sink}
         job = panel.job_of(layer, read_series(layer, layout), settings, **extras)

@@ -142,6 +142,15 @@ class Growing:
                 progress = replace(progress, preview=self._picture(progress.preview))
             command = yield progress
 
+    @property
+    def steps(self) -> dict[str, tuple[float, str]]:
+        """Distance and unit of the stacks along each axis, for a file."""
+        place = self.place
+        return {
+            name: (float(place.scale[axis]), str(place.units[axis]))
+            for name, axis in zip(self.axes.names, self._sources, strict=True)
+        }
+
     def follow(self, viewer: ViewerModel) -> None:
         """Move the sliders to the stack in work, unless somebody has moved them since."""
         dims, first = viewer.dims, viewer.dims.ndim - self.place.ndim

@@ -24,7 +24,7 @@ from napari_physgen.errors import UserError
 from napari_physgen.sim.settings import SimSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -281,10 +281,12 @@ class ReconstructSim(JobPanel):
         settings: SimSettings,
         record: Record | None,
         judged: Judged,
+        steps: Mapping[str, tuple[float, str]] | None = None,
     ) -> str:
         """Keep a result for Export and Report."""
         if record is not None:
-            self.results.keep(Kept(name, result.outputs(), settings.pixel_size_nm, record))
+            outputs, size = result.outputs(), settings.pixel_size_nm
+            self.results.keep(Kept(name, outputs, size, record, steps=steps or {}))
         self.judged = judged.with_result(result)
         return result.summary
 
