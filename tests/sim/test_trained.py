@@ -17,6 +17,7 @@ from napari_physgen.sim.amortised import AFTER, FIRST, fold_views, new_network, 
 from napari_physgen.sim.case import Case
 from napari_physgen.sim.curriculum import exercise
 from napari_physgen.sim.familiarity import Seen
+from napari_physgen.sim.infer import turned
 from napari_physgen.sim.linear import linear_images, set_gains
 from napari_physgen.sim.model import SimModel, load
 from napari_physgen.sim.scene import local_brightness
@@ -90,12 +91,14 @@ def test_exercises_are_reproducible_and_hold_their_dose() -> None:
 def test_simulated_stacks_teach_to_see_better_than_the_linear_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Held-out exercises; 30 steps on a handful already lower the error."""
+    """30 steps on six stacks; the error on three others falls, that on the six much more."""
     monkeypatch.setattr(pretrain, "TESTS", 3)
     made = run(pretrain.simulate_sheets(50, 3 + 6, CPU, size=64))
     assert made is not None
     result = run(pretrain.learn_sheets(new_network(0), made[0], sample.SETTINGS, 30))
-    assert result.best_score < 0.97 * dict(result.history["held-out"])[0]
+    assert result.best_score < dict(result.history["held-out"])[0]
+    losses = [value for _, value in result.history["loss"]]
+    assert np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +150,18 @@ def test_a_model_says_what_is_new_to_it_and_refuses_another_resolution() -> None
     assert "photons per pixel" in seen.check(case(6))
     with pytest.raises(UserError, match="change the zoom"):
         seen.check(case(75, zoom=4))
+
+
+def test_the_shipped_network_beats_every_linear_image_on_an_unseen_stack() -> None:
+    """By 2 dB at 13 photons per pixel; 8 dB were measured on larger fields."""
+    task = exercise(3_000_000, 64)
+    view = whole_view(task.case, CPU)
+    with torch.no_grad():
+        image = turned(load().net, view)
+    linear = view.brightness * linear_images(
+        view.operator, view.measurement, view.brightness, AFTER
+    )
+    canvas = view.operator.canvas
+    truth = canvas.crop(task.truth, 2)
+    errors = [float((canvas.crop(x, 2) - truth).square().mean()) for x in (*linear, image)]
+    assert 10 * np.log10(min(errors[:-1]) / errors[-1]) > 2
