@@ -41,15 +41,24 @@ KINDS = {
 
 
 def rows(model: type[Settings], advanced: bool | None = None) -> list[tuple[str, ...]]:
-    """Return one row per setting, in Markdown; `advanced` keeps only these or only the others."""
+    """Return one row per setting that the model adds to those of its base, in Markdown.
+
+    `advanced` keeps only these or only the others.
+    """
     found = []
-    for name, field in model.model_fields.items():
+    for name in own_fields(model):
+        field = model.model_fields[name]
         about = describe(name, field)
         if advanced is None or about.advanced is advanced:
             tunable = "can change" if about.tunable else ""
             cells = (_values(field), _default(field), tunable, about.text + _only(about))
             found.append((about.title, f"`{name}`", about.unit, *cells))
     return found
+
+
+def own_fields(model: type[Settings]) -> list[str]:
+    """Return the settings that are not those of a base."""
+    return [name for name in model.model_fields if name in model.__annotations__]
 
 
 def _only(about: Description) -> str:
