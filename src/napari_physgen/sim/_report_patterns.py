@@ -88,7 +88,7 @@ def blocks(image: Real) -> NDArray[np.float32]:
     """Return the mean over blocks (y, x); an incomplete block at an edge is left out."""
     rows, columns = (n // BLOCK for n in image.shape)
     cut = image[: rows * BLOCK, : columns * BLOCK]
-    return cut.reshape(rows, BLOCK, columns, BLOCK).mean((1, 3)).astype(np.float32)
+    return np.asarray(cut.reshape(rows, BLOCK, columns, BLOCK).mean((1, 3)), np.float32)
 
 
 def modulation_contrast(values: Real, sample: NDArray[np.bool_]) -> Check:
@@ -136,7 +136,7 @@ def peaks(patterns: Patterns) -> Check:
         advised(
             verdict,
             "Give the excitation NA and wavelength, check NA, pixel size and frame order, or take "
-            "the patterns from a brighter stack of the same session.",
+            "the patterns from a brighter stack of the same day.",
         ),
         PEAK.words,
     )

@@ -219,7 +219,7 @@ def shifts(images: Frames, variance: Real, cutoff_px: float) -> tuple[Real, Real
     filtered = [passed(image.astype(float)) * window for image in images]
     found = [np.zeros(2)]
     for image in filtered[1:]:
-        shift, _, _ = phase_cross_correlation(
+        shift, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]
             filtered[0], image, upsample_factor=100, normalization=None
         )
         found.append(-np.asarray(shift, float))
