@@ -167,7 +167,8 @@ def test_stacks_one_after_the_other_are_read_in_every_order(viewer, order):
     np.testing.assert_array_equal(read_series(layer, layout), expected)
     np.testing.assert_array_equal(read_frames(layer, layout), expected[layout.shown])
     assert layout.shown == 1
-    assert SeriesAxes.of(layer, layout).words == "all 2 time points"
+    things = "z planes" if "z" in order else "time points"
+    assert SeriesAxes.of(layer, layout).words == f"all 2 {things}"
 
 
 def _phase_slowest(stacks):

@@ -44,6 +44,8 @@ class Layout:
         The axes that run over raw frames; none in a montage.
     picks : tuple of tuples of int
         Where the axes that run over raw frames hold several stacks: the frames of each one.
+    along : str
+        What these stacks run over.
     shown : int
         Number of the stack in `picks` that the viewer shows.
     tiles : (int, int)
@@ -56,6 +58,7 @@ class Layout:
     place: str = ""
     used: tuple[int, ...] = ()
     picks: tuple[tuple[int, ...], ...] = ()
+    along: str = "time"
     shown: int = 0
     tiles: tuple[int, int] = (1, 1)
 
@@ -116,7 +119,8 @@ def find_frames(
         stored = stored if stored == "auto" else kind.plain
         places.append(f"stack {shown + 1} of {len(picks)}")
     place = ", ".join(places)
-    return Layout(index, stored, _told(words, place), place, tuple(used), picks, shown)
+    along = "z" if "z" in kind.axes else "time"
+    return Layout(index, stored, _told(words, place), place, tuple(used), picks, along, shown)
 
 
 def _told(words: str, place: str) -> str:
@@ -260,6 +264,8 @@ def _misfit(
 ) -> str:
     """Say what the layer holds, what is needed and which numbers would fit."""
     need = f"{angles} angles x {phases} phases are {angles * phases} frames"
+    if angles == 1:
+        need = f"the chosen light needs {phases}"
     if len(shape) < 3:
         return (
             f"'{layer.name}' is a single image, but {need}: choose the raw stack, "

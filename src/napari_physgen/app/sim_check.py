@@ -18,6 +18,7 @@ from napari_physgen.app.result_bar import file_stem
 from napari_physgen.app.section import Section
 from napari_physgen.app.sim_series import SeriesAxes
 from napari_physgen.app.words import Words
+from napari_physgen.backend.job import Stop
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class ReportSection(Section):
     ) -> None:
         """Check a stack, and its reconstruction if there is one."""
 
-        def job() -> Job[QualityReport]:
+        def job() -> Job[QualityReport | None]:
             from napari_physgen.sim.report import check
 
             return _unseen(check(frames, settings, patterns, result))
@@ -210,16 +211,18 @@ class ReportSection(Section):
             self.panel.message.setText(f"saved {path}")
 
 
-def _unseen(job: Job[QualityReport]) -> Job[QualityReport]:
-    """Run a job without its pictures, which are images of half of the light."""
+def _unseen(job: Job[QualityReport]) -> Job[QualityReport | None]:
+    """Run a job without its pictures, which are images of half of the light; None at `Stop`."""
     command: Command | None = None
-    while True:
-        try:
-            progress = job.send(command)
-        except StopIteration as end:
-            report: QualityReport = end.value
-            return report
-        command = yield replace(progress, preview=None)
+    try:
+        while not isinstance(command, Stop):
+            command = yield replace(job.send(None), preview=None)
+    except StopIteration as end:
+        report: QualityReport = end.value
+        return report
+    finally:
+        job.close()
+    return None
 
 
 def _lines(check: Check) -> tuple[QLabel, Words]:

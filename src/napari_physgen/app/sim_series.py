@@ -52,7 +52,7 @@ class SeriesAxes:
         names = [known[a] for a in axes]
         sizes = [shape[a] for a in axes]
         if len(layout.picks) > 1:
-            names.append("" if axes else "time")
+            names.append("" if layout.along in names else layout.along)
             sizes.append(len(layout.picks))
         free = [name for name in USUAL if name not in names]
         for at in reversed(range(len(names))):
