@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_physgen.sim.settings import SimSettings
 
 PHOTONS = 300
+DIM = 50  # photons in the near field
 TIMES = 6  # time points of the time-lapse
 STEP = 2  # seconds between them
 DRIFT = 3  # object pixels that filaments move between them
@@ -47,7 +48,7 @@ def plasmonic() -> list[LayerData]:
     settings = _settings(pattern="given", angles=1, phases=24)
     shape = (128 * ZOOM, 128 * ZOOM)
     light = near_field(shape, settings, settings.frames, 1)
-    raw = simulate(filaments(shape, seed=1), settings, PHOTONS, 1, patterns=light)
+    raw = simulate(filaments(shape, seed=1), settings, DIM, 1, patterns=light)
     shown = _layer("plasmonic light", light, settings, zoom=ZOOM)
     shown[1].update(metadata={MARK: True}, visible=False, colormap="magma")
     return [shown, _layer("plasmonic filaments", raw, settings)]
