@@ -6,19 +6,21 @@ images of a series are written while they are computed (`io.growing`).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_physgen.backend.job import Stop, placed
+from napari_physgen.backend.job import Stop, placed, relayed
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from napari_physgen.backend import Job
-    from napari_physgen.backend.job import Command
+    from numpy.typing import NDArray
+
+    from napari_physgen.backend import Command, Job
     from napari_physgen.io import Image, Stack
     from napari_physgen.recipe import Finished
     from napari_physgen.settings import Settings
@@ -76,7 +78,7 @@ class Batch:
 
 def stem(path: Path) -> str:
     """Return the name of a file without what says its kind."""
-    return path.name.removesuffix(path.suffix).removesuffix(".ome").removesuffix(".recipe")
+    return re.sub(r"\.(ome|recipe)$", "", path.stem, flags=re.IGNORECASE)
 
 
 def stacks_in(paths: Iterable[Path], tool: str, pattern: str = "*") -> list[Path]:
@@ -201,15 +203,9 @@ def process_file(
 
 def _heard(job: Job[R]) -> Job[tuple[R, bool]]:
     """Run a job; return its result and whether it was stopped."""
-    command: Command | None = None
-    stopped = False
-    while True:
-        try:
-            progress = job.send(command)
-        except StopIteration as end:
-            return end.value, stopped
-        command = yield progress
-        stopped |= isinstance(command, Stop)
+    heard: list[Command] = []
+    result = yield from relayed(job, hear=heard.append)
+    return result, Stop() in heard
 
 
 def _one_by_one(
@@ -231,8 +227,6 @@ def _one_by_one(
 
 def _images(finished: list[Finished[Any]], stack: Stack, pixel_size: float | None) -> list[Image]:
     """Return what is worth a file; a time-lapse is stacked again along its own axes."""
-    import numpy as np
-
     from napari_physgen.io import Image
     from napari_physgen.provenance import Record
 
@@ -240,13 +234,35 @@ def _images(finished: list[Finished[Any]], stack: Stack, pixel_size: float | Non
     images = Image.kept(finished[0].result.outputs(), pixel_size, record)
     if not stack.leading:
         return images
-    others = [{output.name: output.data for output in item.result.outputs()} for item in finished]
-    shape = stack.leading_shape if len(finished) == prod(stack.leading_shape) else (len(finished),)
-    axes = stack.leading if len(shape) == len(stack.leading) else ("frame",)
-    stacked = []
+    blocks = [{output.name: output.data for output in item.result.outputs()} for item in finished]
+    return stacked(images, blocks, stack.leading, stack.leading_shape)
+
+
+def stacked(
+    images: Sequence[Image],
+    blocks: Sequence[Mapping[str, NDArray[Any]]],
+    axes: tuple[str, ...],
+    shape: tuple[int, ...],
+) -> list[Image]:
+    """Return the images of several blocks of a file as stacks.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        Those of the first block.
+    blocks : sequence of mapping
+        Pixels by the name of the image; images that a block lacks are left out.
+    axes, shape
+        What the blocks run over; "frame" if not all of several axes are there.
+    """
+    import numpy as np
+
+    if len(blocks) != prod(shape):
+        axes, shape = axes if len(axes) == 1 else ("frame",), (len(blocks),)
+    found = []
     for image in images:
-        planes = [outputs[image.name] for outputs in others if image.name in outputs]
-        if len(planes) == len(finished):
+        planes = [block[image.name] for block in blocks if image.name in block]
+        if len(planes) == len(blocks):
             data = np.stack(planes).reshape(*shape, *image.data.shape)
-            stacked.append(replace(image, data=data, axes=(*axes, *image.axes)))
-    return stacked
+            found.append(replace(image, data=data, axes=(*axes, *image.axes)))
+    return found

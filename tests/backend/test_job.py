@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from napari_physgen.backend import Job, Progress, Stop, Tune, run
+from dataclasses import replace
+
+from napari_physgen.backend import Command, Job, Progress, Stop, Tune, run
+from napari_physgen.backend.job import relayed
 
 
 def count(total: int) -> Job[list[object]]:
@@ -28,6 +31,25 @@ def test_run_hands_commands_to_the_job():
 
     assert run(count(10), listen) == [Tune(rate=0.5), Stop()]
     assert steps == [1, 2, 3, 4]
+
+
+def test_a_relayed_job_is_shown_otherwise_and_heard_before_it_obeys():
+    heard: list[Command] = []
+
+    def listen(progress: Progress) -> Command | None:
+        assert progress.total == 30
+        return {2: Tune(rate=0.5), 3: Stop()}.get(progress.step)
+
+    job = relayed(count(10), lambda inner: replace(inner, total=30), heard.append)
+    assert run(job, listen) == heard == [Tune(rate=0.5), Stop()]
+
+
+def test_who_closes_a_relayed_job_closes_the_inner_one():
+    inner = count(3)
+    outer = relayed(inner)
+    next(outer)
+    outer.close()
+    assert inner.gi_frame is None
 
 
 def test_importing_the_backend_does_not_import_torch():

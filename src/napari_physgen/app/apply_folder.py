@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_physgen.app.apply_job import Subject, label, stoppable
+from napari_physgen.batch import stem
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,11 +84,6 @@ def pictures_in(folder: Path) -> list[Path]:
     if not paths:
         raise UserError(f"There are no pictures in {folder}: choose a folder with micrographs.")
     return paths
-
-
-def stem(path: Path) -> str:
-    """Return a file's name without its ending, also without ".ome.tif"."""
-    return re.sub(r"\.ome$", "", path.stem, flags=re.IGNORECASE)
 
 
 def read_subject(path: Path) -> Subject:

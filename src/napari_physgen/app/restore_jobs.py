@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_physgen.app.inputs import axis_names, pixels, shown_position
-from napari_physgen.backend.job import Progress, Stop, portion
+from napari_physgen.backend.job import Progress, Stop, portion, relayed
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_physgen.app.current_model import CurrentModel
     from napari_physgen.app.inputs import Region
-    from napari_physgen.backend import Job
+    from napari_physgen.backend import Command, Job
     from napari_physgen.generative import GenerativeModel
     from napari_physgen.generative.results import Restoration
     from napari_physgen.generative.settings import RestoreSettings
@@ -214,15 +214,20 @@ def _some(data: NDArray[Any]) -> list[NDArray[Any]]:
 
 def _noted(job: Job[GenerativeModel]) -> Job[tuple[GenerativeModel, str]]:
     """Run a training and tell, for the record, where it was stopped."""
-    stopped, command = "", None
-    while True:
-        try:
-            progress = job.send(command)
-        except StopIteration as end:
-            return end.value, stopped
-        command = yield progress
+    shown, stopped = Progress(0, 1), ""
+
+    def show(progress: Progress) -> Progress:
+        nonlocal shown
+        shown = progress
+        return progress
+
+    def hear(command: Command) -> None:
+        nonlocal stopped
         if isinstance(command, Stop) and not stopped:
-            stopped = f"stopped at {LEARNED} {progress.step}/{progress.total}"
+            stopped = f"stopped at {LEARNED} {shown.step}/{shown.total}"
+
+    model = yield from relayed(job, show, hear)
+    return model, stopped
 
 
 def _deaf_once(job: Job[Any]) -> Job[Any]:

@@ -91,6 +91,41 @@ def run(
         return result
 
 
+def relayed(
+    job: Job[R],
+    show: Callable[[Progress], Progress] | None = None,
+    hear: Callable[[Command], object] | None = None,
+) -> Job[R]:
+    """Run a job inside another one.
+
+    Parameters
+    ----------
+    job : generator
+    show : callable, optional
+        Makes what the listener sees of what the job says; default: the same.
+    hear : callable, optional
+        Called with every command before the job gets it; what it raises ends the job.
+
+    Returns
+    -------
+    generator
+        A job with the same result; commands reach the inner one.
+    """
+    command: Command | None = None
+    try:
+        while True:
+            try:
+                progress = job.send(command)
+            except StopIteration as end:
+                result: R = end.value
+                return result
+            command = yield show(progress) if show else progress
+            if hear and command is not None:
+                hear(command)
+    finally:
+        job.close()
+
+
 TICKS = 1000
 """Steps of a job that is made of portions."""
 
@@ -117,35 +152,22 @@ def portion(
     generator
         A job of TICKS steps; commands reach the inner one.
     """
-    command, reached = None, 0.0
-    while True:
-        try:
-            inner = job.send(command)
-        except StopIteration as end:
-            result: R = end.value
-            return result
+    reached = 0.0
+
+    def as_part(inner: Progress) -> Progress:
+        nonlocal reached
         named = (span for words, span in (stages or {}).items() if inner.message.startswith(words))
         first, last = next(named, (0.0, 1.0))
         reached = max(reached, first + (last - first) * inner.step / max(inner.total, 1))
-        command = yield Progress(
-            round(TICKS * (start + (stop - start) * reached)),
-            TICKS,
-            inner.message,
-            inner.metrics,
-            inner.preview,
-        )
+        step = round(TICKS * (start + (stop - start) * reached))
+        return replace(inner, step=step, total=TICKS)
+
+    return relayed(job, as_part)
 
 
 def placed(job: Job[R], where: str) -> Job[R]:
     """Run a job whose messages say where it is: ``where`` stands in front of each."""
-    command: Command | None = None
-    while True:
-        try:
-            progress = job.send(command)
-        except StopIteration as end:
-            result: R = end.value
-            return result
-        command = yield replace(progress, message=where + progress.message)
+    return relayed(job, lambda inner: replace(inner, message=where + inner.message))
 
 
 class Stopped(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,8 +149,7 @@ def _images(
     finished: list[Finished[Restoration]], parts: _Parts, pixel_size_nm: float | None
 ) -> list[Image]:
     """Return what is worth a file, blocks stacked again along their own axes."""
-    import numpy as np
-
+    from napari_physgen.batch import stacked
     from napari_physgen.io import Image
     from napari_physgen.provenance import Record
 
@@ -163,15 +161,7 @@ def _images(
     others = [{output.name: output.data for output in item.result.outputs()} for item in finished]
     # A block that was stopped half-way has fewer planes than the others.
     alike = [own for own in others if own["restored"].shape == others[0]["restored"].shape]
-    whole = len(alike) == prod(parts.shape)
-    axes, shape = (parts.leading, parts.shape) if whole else (("frame",), (len(alike),))
-    stacked = []
-    for image in images:
-        planes = [own[image.name] for own in alike if image.name in own]
-        if len(planes) == len(alike):
-            data = np.stack(planes).reshape(*shape, *image.data.shape)
-            stacked.append(replace(image, data=data, axes=(*axes, *image.axes)))
-    return stacked
+    return stacked(images, alike, parts.leading, parts.shape)
 
 
 def _named(output: Output, axes: tuple[str, ...]) -> Output:

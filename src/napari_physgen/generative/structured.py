@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from napari_physgen.backend import resolve_device
-from napari_physgen.backend.job import Stop
+from napari_physgen.backend.job import Stop, relayed
 from napari_physgen.errors import UserError
 from napari_physgen.generative.tasks import Setup
-from napari_physgen.physics.noise import Camera, estimate_camera
+from napari_physgen.physics.noise import Camera
 from napari_physgen.physics.operator import LinearMap
 from napari_physgen.physics.optics import TYPICAL_DAMPING, Otf
 from napari_physgen.sim.detection import detection_otf
@@ -34,7 +34,7 @@ from napari_physgen.sim.variational import solve
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_physgen.backend import Job
+    from napari_physgen.backend import Command, Job
     from napari_physgen.generative.settings import RestoreSettings
 
     Frames = NDArray[np.float32]
@@ -97,9 +97,7 @@ def set_up_sim(
         light = known_illumination(found, stack.shape, order, sim)
         lens = measured or Otf.ideal(sim.na, sim.wavelength_nm, TYPICAL_DAMPING)
         physics = SimOperator.given(light, sim.angles, lens, canvas, sim.pixel_size_nm)
-    camera = estimate_camera(
-        stack.frames, sim.cutoff, sim.pixel_size_nm, settings.camera_offset, sim.camera_gain
-    )
+    camera = stack.camera(sim)
     if settings.read_noise is not None:
         camera = Camera(camera.offset, camera.gain, settings.read_noise)
     frames = stack.by_angle(order)
@@ -180,14 +178,9 @@ def sim_settings(settings: RestoreSettings) -> SimSettings:
 
 def _unstopped(job: Job[R]) -> Job[R]:
     """Run a job; a stop leaves nothing to go on with."""
-    command = None
-    while True:
-        try:
-            progress = job.send(command)
-        except StopIteration as end:
-            result: R = end.value
-            return result
-        command = yield progress
+
+    def hear(command: Command) -> None:
         if isinstance(command, Stop):
-            job.close()
             raise UserError("Stopped before there was a first image: nothing was changed.")
+
+    return relayed(job, hear=hear)

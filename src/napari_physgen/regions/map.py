@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from napari_physgen.backend import Command, Job, Progress, Stop, Tune, resolve_device
 from napari_physgen.backend.device import one_thread
-from napari_physgen.backend.job import portion
+from napari_physgen.backend.job import portion, relayed
 from napari_physgen.outputs import Output
 from napari_physgen.regions import choose, mixture
 from napari_physgen.regions._coarse import coarsened
@@ -21,8 +21,6 @@ from napari_physgen.regions.results import Choices, RegionMap
 from napari_physgen.regions.scan import read_scan
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from numpy.typing import NDArray
 
     from napari_physgen.regions.features import Features
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
     from napari_physgen.regions.settings import RegionSettings
 
     Real = NDArray[np.float32]
+
+R = TypeVar("R")
 
 _FEW = 3  # restarts of the fast mode, at most
 _SHARES = {  # of the time: choices, network, walls
@@ -137,16 +137,9 @@ class _Work:
         nats = mixture.objective(self.features, labels, self.wall_cost)
         self.metrics["objective"] = nats
 
-    def _heard(self, job: Job[Any]) -> Generator[Progress, Command | None, Any]:
+    def _heard(self, job: Job[R]) -> Job[R]:
         """Run a part and remember whether it was stopped or tuned."""
-        command: Command | None = None
-        while True:
-            try:
-                progress = job.send(command)
-            except StopIteration as end:
-                return end.value
-            command = yield progress
-            self.hear(command)
+        return relayed(job, hear=self.hear)
 
     def hear(self, command: Command | None) -> None:
         """Remember that the user stopped, or gave walls another price."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from napari_physgen.backend import Progress, Stop
-from napari_physgen.backend.job import portion
+from napari_physgen.backend.job import portion, relayed
 from napari_physgen.errors import UserError
 from napari_physgen.provenance import Input, Record
 from napari_physgen.segmentation.look_alike import LookAlike, look_alike
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_physgen.backend import Job
+    from napari_physgen.backend import Command, Job
     from napari_physgen.synthesis import TranslationModel
 
 R = TypeVar("R")
@@ -260,20 +260,14 @@ class _Plan:
 
 def _to_its_end(job: Job[R]) -> Job[R]:
     """Run a job; raise UserError if it was stopped."""
-    command, stopped = None, False
-    while True:
-        try:
-            progress = job.send(command)
-        except StopIteration as end:
-            if stopped:
-                raise UserError(
-                    "Stopped before the segmentation was trained. Finished steps are kept if the "
-                    "project has a folder: run it again to go on."
-                ) from None
-            result: R = end.value
-            return result
-        command = yield progress
-        stopped |= isinstance(command, Stop)
+    heard: list[Command] = []
+    result = yield from relayed(job, hear=heard.append)
+    if Stop() in heard:
+        raise UserError(
+            "Stopped before the segmentation was trained. Finished steps are kept if the "
+            "project has a folder: run it again to go on."
+        )
+    return result
 
 
 def _key(prepared: Prepared, settings: LabourFreeSettings, names: Sequence[str]) -> str:

@@ -18,7 +18,6 @@ from threadpoolctl import threadpool_limits
 
 from napari_physgen.backend.job import Progress
 from napari_physgen.errors import UserError
-from napari_physgen.physics.noise import estimate_camera
 from napari_physgen.physics.optics import TYPICAL_DAMPING, Otf
 from napari_physgen.sim._bands import Field, equal_phases, overlap, turn_of
 from napari_physgen.sim._whittle import MODEL_ERROR, Cost, statistics
@@ -90,13 +89,7 @@ def followed(
     otf : Otf, array or path, optional
     """
     stack = ingest(raw, settings)
-    camera = estimate_camera(
-        stack.frames,
-        settings.cutoff,
-        settings.pixel_size_nm,
-        settings.camera_offset,
-        settings.camera_gain,
-    )
+    camera = stack.camera(settings)
     frames = stack.by_angle(common.order).astype(float) - camera.offset
     brightness = frames.mean((2, 3))
     if brightness.min() <= 0:

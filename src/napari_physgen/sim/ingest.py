@@ -13,6 +13,7 @@ import numpy as np
 import scipy.fft
 
 from napari_physgen.errors import UserError
+from napari_physgen.physics.noise import estimate_camera
 from napari_physgen.physics.optics import frequencies
 from napari_physgen.sim._arrangement import Arrangement
 from napari_physgen.sim.settings import LAYOUT
@@ -20,6 +21,7 @@ from napari_physgen.sim.settings import LAYOUT
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_physgen.physics.noise import Camera
     from napari_physgen.sim.settings import SimSettings
 
 SMALLEST = 64
@@ -58,6 +60,16 @@ class Stack:
         if order == "phase-angle":
             return self.frames.reshape(self.phases, self.angles, *self.shape).swapaxes(0, 1)
         return self.frames.reshape(self.angles, self.phases, *self.shape)
+
+    def camera(self, settings: SimSettings) -> Camera:
+        """Return offset, gain and noise: what the settings say, else estimated."""
+        return estimate_camera(
+            self.frames,
+            settings.cutoff,
+            settings.pixel_size_nm,
+            settings.camera_offset,
+            settings.camera_gain,
+        )
 
 
 def ingest(raw: ArrayLike, settings: SimSettings) -> Stack:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from napari_physgen.backend import resolve_device, with_memory_fallback
-from napari_physgen.backend.job import Progress, Stop, Tune
+from napari_physgen.backend.job import Progress, Stop, Tune, relayed
 from napari_physgen.errors import UserError
-from napari_physgen.physics.noise import estimate_camera
 from napari_physgen.physics.optics import TYPICAL_DAMPING, Otf
 from napari_physgen.sim.case import Case, Finish
 from napari_physgen.sim.detection import detection_otf
@@ -203,13 +202,7 @@ def prepare(
         order = "angle-phase" if stack.order == "auto" else stack.order
         illumination = known_illumination(patterns, stack.shape, order, settings)
         damping = None
-    camera = estimate_camera(
-        stack.frames,
-        settings.cutoff,
-        settings.pixel_size_nm,
-        settings.camera_offset,
-        settings.camera_gain,
-    )
+    camera = stack.camera(settings)
     case = Case(
         stack.by_angle(order),
         illumination,
@@ -222,17 +215,12 @@ def prepare(
 
 def overheard(job: Job[R], settings: SimSettings) -> Job[tuple[R, SimSettings, bool]]:
     """Run a short job to its end; return its result, the settings as tuned, and whether to stop."""
-    stopped = False
-    command: Command | None = None
-    while True:
-        try:
-            progress = job.send(command)
-        except StopIteration as end:
-            return end.value, settings, stopped
-        command = yield progress
-        stopped |= isinstance(command, Stop)
+    heard: list[Command] = []
+    result = yield from relayed(job, hear=heard.append)
+    for command in heard:
         if isinstance(command, Tune):
             settings = settings.tuned(**command.changes)
+    return result, settings, Stop() in heard
 
 
 def _shown(quick: Frames, zoom: int) -> Job[None]:

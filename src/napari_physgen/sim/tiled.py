@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from napari_physgen.backend.job import Stop, Tune
+from napari_physgen.backend.job import Stop, Tune, relayed
 from napari_physgen.sim.case import Finish
 from napari_physgen.sim.measurement import Measurement
 from napari_physgen.sim.mosaic import HALO, Mosaic, cut, finer
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_physgen.backend import Command, Job
+    from napari_physgen.backend import Command, Job, Progress
     from napari_physgen.backend.tiles import Tile
     from napari_physgen.outputs import Output
     from napari_physgen.sim.case import Case
@@ -289,25 +289,24 @@ class _Field:
     def _watched(self, job: Job[R], i: int, where: str | None = None) -> Job[R]:
         """Run a job of one tile as part of the whole, and note what the listener wants."""
         where = f"tile {i + 1} of {self.count}: " if where is None else where
-        command: Command | None = None
-        while True:
-            try:
-                progress = job.send(command)
-            except StopIteration as end:
-                result: R = end.value
-                return result
-            command = yield replace(
+
+        def of_all(progress: Progress) -> Progress:
+            return replace(
                 progress,
                 step=i * progress.total + progress.step,
                 total=self.count * progress.total,
                 message=where + progress.message,
                 preview=self._preview(i, progress.preview),
             )
-            if isinstance(command, Stop):
-                self.stopped = True
-            if isinstance(command, Tune):
-                self._settings = self._settings.tuned(**command.changes)
-                self._tuned = True
+
+        return relayed(job, of_all, self._hear)
+
+    def _hear(self, command: Command) -> None:
+        if isinstance(command, Stop):
+            self.stopped = True
+        if isinstance(command, Tune):
+            self._settings = self._settings.tuned(**command.changes)
+            self._tuned = True
 
     def _preview(
         self, i: int, preview: Callable[[], list[Output]] | None

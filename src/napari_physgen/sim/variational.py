@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_physgen.backend.fit import HeldOut, fit
-from napari_physgen.backend.job import Command, Tune
+from napari_physgen.backend.job import Progress, Tune, relayed
 from napari_physgen.sim.measurement import image_preview
 from napari_physgen.sim.scene import EDGE, curvature, enlarged, roughness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from torch import Tensor, nn
 
-    from napari_physgen.backend import Job
+    from napari_physgen.backend import Command, Job
     from napari_physgen.backend.fit import FitResult
     from napari_physgen.sim.measurement import Measurement
     from napari_physgen.sim.scene import Scene
@@ -230,18 +229,13 @@ class Fitter:
         )
         before = self.done
         self._total = max(self._total, before + steps)
-        command: Command | None = None
-        while True:
-            try:
-                progress = job.send(command)
-            except StopIteration as end:
-                result: FitResult = end.value
-                return result
+
+        def counted(progress: Progress) -> Progress:
             self.done = before + progress.step
-            command = yield replace(progress, step=self.done, total=self._total)
-            # Here, not in `fit`: what comes with the last step must reach the next fit.
-            if isinstance(command, Tune):
-                self._tune(command.changes)
+            return replace(progress, step=self.done, total=self._total)
+
+        # Heard here, not in `fit`: what comes with the last step must reach the next fit.
+        return relayed(job, counted, self._hear)
 
     def _loss(self, model: nn.Module, _: int) -> Tensor:
         rho, predicted = model()
@@ -255,6 +249,6 @@ class Fitter:
     def _watch(self) -> dict[str, float]:
         return {"held-out": self.chi2()} if self.done % 10 == 0 else {}
 
-    def _tune(self, changes: Mapping[str, Any]) -> None:
-        if changes.get("regularisation") is not None:
-            self.weight, self.tuned = float(changes["regularisation"]), True
+    def _hear(self, command: Command) -> None:
+        if isinstance(command, Tune) and command.changes.get("regularisation") is not None:
+            self.weight, self.tuned = float(command.changes["regularisation"]), True
