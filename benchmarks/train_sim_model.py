@@ -21,11 +21,10 @@ from napari_physgen.metrics.residual import coverage
 from napari_physgen.sim import SimSettings
 from napari_physgen.sim.amortised import fold_views, new_network, whole_view
 from napari_physgen.sim.curriculum import exercise, random_object
-from napari_physgen.sim.infer import turned
+from napari_physgen.sim.infer import deviation, turned
 from napari_physgen.sim.linear import linear_images
 from napari_physgen.sim.model import SHIPPED, SimModel
 from napari_physgen.sim.pretrain import calibrate, learn_sheets, simulate_sheets
-from napari_physgen.sim.views import jackknife
 
 CPU = torch.device("cpu")
 FRESH = 1_000_000
@@ -41,8 +40,9 @@ def figures(model: SimModel, stacks: int = 24) -> str:
         canvas = view.operator.canvas
         with torch.no_grad():
             rho = turned(model.net, view)
-            folds = [part.rho(model.net) for part in fold_views(task.case, view)]
-            std = model.std_scale * jackknife(torch.stack(folds)).sqrt()
+            std = model.std_scale * deviation(
+                model.net, task.case, view, fold_views(task.case, view), rho
+            )
         linear = view.brightness * linear_images(
             view.operator, view.measurement, view.brightness, range(1, 21)
         )

@@ -137,6 +137,8 @@ NAMES = {
     "steps": "sim.pinn:STEPS",
     "sure": "sim._verdict:SURE",
     "tile": "sim.tiled:TILE",
+    "trained_bias": "sim.infer:BIAS",
+    "trained_noise": "sim.infer:NOISE",
     "typical": "sim.variational:TYPICAL",
     "whole": "sim.tiled:WHOLE",
     "warm": "sim.warm:ITERATIONS",

@@ -9,6 +9,7 @@ seen.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -58,6 +59,12 @@ def fold_views(case: Case, whole: View) -> list[View]:
         _view(case, whole.operator, whole.measurement, rest, fold)
         for fold, rest in deal(whole.measurement, case.settings.seed)
     ]
+
+
+def imaged_again(case: Case, whole: View, rho: Tensor) -> View:
+    """Return the stack with the noise-free frames of an object (y, x) in place of the measured."""
+    frames = replace(whole.measurement, frames=whole.operator(rho))
+    return _view(case, whole.operator, frames, frames, frames.fitted)
 
 
 def resolution(case: Case) -> float:

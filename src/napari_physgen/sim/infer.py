@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from napari_physgen.backend.job import Progress, Stop
-from napari_physgen.sim.amortised import fold_views, whole_view
+from napari_physgen.sim.amortised import fold_views, imaged_again, whole_view
 from napari_physgen.sim.views import View, jackknife, train
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor, nn
 
     from napari_physgen.backend import Job
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from napari_physgen.sim.model import SimModel
 
 ADAPTATION_RATE = 2e-4
+
+NOISE, BIAS = 1.5, 2.0
+"""Parts of the standard deviation: of 12 simulated stacks of 4 to 170 photons per pixel the 95 %
+interval then covered 0.88 to 0.99 of the true pixels, with the noise alone 0.71 to 0.97."""
 
 
 class Inference(NamedTuple):
@@ -42,8 +48,8 @@ class Inference(NamedTuple):
 def infer(case: Case, model: SimModel, device: torch.device) -> Job[Inference]:
     """Reconstruct a stack with a trained network (a job).
 
-    The network is applied in all eight orientations; the standard deviation is the jackknife over
-    the folds of the camera pixels times the model's factor.
+    The network is applied in all eight orientations; the standard deviation is `deviation` times
+    the model's factor.
 
     Raises
     ------
@@ -71,8 +77,21 @@ def infer(case: Case, model: SimModel, device: torch.device) -> Job[Inference]:
             words = f"{words} -> {float(whole.chi2(net)):.3f} after adapting"
     with torch.no_grad():
         rho = turned(net, whole)
-        std = model.std_scale * jackknife(torch.stack([view.rho(net) for view in views])).sqrt()
+        std = model.std_scale * deviation(net, case, whole, views, rho)
     return Inference(whole, rho, std, " ".join(part for part in (f"{words}.", novelty) if part))
+
+
+def deviation(
+    net: nn.Module, case: Case, whole: View, views: Sequence[View], rho: Tensor
+) -> Tensor:
+    """Return the standard deviation (y, x) of an image `rho`, but for a factor.
+
+    Noise: the jackknife over the folds. What the network takes away or makes up: what it
+    changes when it is given the noise-free frames of its own image.
+    """
+    noise = jackknife(torch.stack([view.rho(net) for view in views]))
+    again = imaged_again(case, whole, rho).rho(net)
+    return (NOISE**2 * noise + BIAS**2 * (again - rho).square()).sqrt()
 
 
 def turned(net: nn.Module, view: View) -> Tensor:

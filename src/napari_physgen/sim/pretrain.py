@@ -19,7 +19,7 @@ from napari_physgen.backend.job import Progress, Stop
 from napari_physgen.sim.amortised import fold_views, whole_view
 from napari_physgen.sim.curriculum import exercise
 from napari_physgen.sim.familiarity import Seen
-from napari_physgen.sim.views import jackknife
+from napari_physgen.sim.infer import deviation, turned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +108,7 @@ def learn_sheets(
 
 
 def calibrate(net: nn.Module, first: int, device: torch.device) -> Job[float]:
-    """Return the factor with which the jackknife covers 95 % of the true pixels (a job).
+    """Return the factor with which the standard deviation covers 95 % of the true pixels (a job).
 
     Of the test exercises, which the network has not learned from.
     """
@@ -118,12 +118,12 @@ def calibrate(net: nn.Module, first: int, device: torch.device) -> Job[float]:
         task = exercise(first + number)
         whole = whole_view(task.case, device)
         with torch.no_grad():
-            folds = torch.stack([view.rho(net) for view in fold_views(task.case, whole)])
-            error = (whole.rho(net) - task.truth.to(device)).abs()
+            rho = turned(net, whole)
+            std = deviation(net, task.case, whole, fold_views(task.case, whole), rho)
+            error = (rho - task.truth.to(device)).abs()
         canvas = whole.operator.canvas
-        ratio = canvas.crop(error / jackknife(folds).sqrt().clamp_min(1e-9), canvas.zoom)
-        ratios.append(float(ratio.quantile(0.95)) / 1.96)
-    return float(np.median(ratios))
+        ratios.append(canvas.crop(error / std.clamp_min(1e-9), canvas.zoom).cpu().numpy())
+    return float(np.quantile(ratios, 0.95)) / 1.96
 
 
 def estimate(net: nn.Module, sheets: Sequence[Sheet]) -> Tensor:
