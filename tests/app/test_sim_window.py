@@ -259,8 +259,9 @@ def test_values_from_a_file_are_marked_until_they_are_changed(sim, viewer, movie
     assert sim.form.values()["pixel_size_nm"] == pytest.approx(80)
     assert "(from file)" in label.text()
     assert "Read from the file: OME" in sim.reading.text()
-    sim.form.put({"pixel_size_nm": 81})
+    sim.form.put({"pixel_size_nm": 85})
     assert "(from" not in label.text()
+    assert "The file says otherwise: pixel size 80 nm" in sim.reading.text()
 
 
 def test_beads_become_an_otf_file_that_is_used(sim, viewer, tmp_path):

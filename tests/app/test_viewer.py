@@ -51,6 +51,8 @@ def test_the_patterns_of_a_sample_are_found():
 def test_the_panel_opens_from_the_menu_and_fits_its_dock(window, add_raw):
     panel = dock(window)
     window.window._qt_window.resize(1200, 800)
+    for part in (panel.form.advanced, panel.trained, panel.reports):
+        part.expand()
     demo.settle(0.2)
     inner = panel.widget()
     assert inner.minimumSizeHint().width() <= panel.viewport().width()

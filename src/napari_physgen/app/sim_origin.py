@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_physgen.app.form import SettingsForm
-    from napari_physgen.io.acquisition import Found
+    from napari_physgen.io.acquisition import Acquisition
 
 LAYER, FILE = "(from layer)", "(from file)"
 READ = ("na", "wavelength_nm", "excitation_nm")
@@ -34,13 +34,16 @@ class Origin:
         By the names of the settings.
     remarks : mapping
         What to write beside the titles of those that are read, by name.
-    words : str
-        Where each value that is read from a file stands.
+    sources : tuple of str
+        Where in the file they stand.
+    acquisition : Acquisition or None
+        All that the file says.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     remarks: Mapping[str, str] = field(default_factory=dict)
-    words: str = ""
+    sources: tuple[str, ...] = ()
+    acquisition: Acquisition | None = None
 
     @classmethod
     def of(cls, layer: Layer, pattern: str) -> Origin:
@@ -50,7 +53,8 @@ class Origin:
         told = dict.fromkeys(words, FILE)
         if "angles" in known:
             known.setdefault("pattern", "stripes")
-        found: Mapping[str, Found] = acquisition(layer).found
+        says = acquisition(layer)
+        found = says.found
         for name in (*READ, "angles", "phases"):
             if name in found and name not in known:
                 value: Any = found[name].value
@@ -71,9 +75,15 @@ class Origin:
             words["pixel_size_nm"] = found["pixel_size_nm"].source
         # The kind of light first: it brings usual numbers of angles and phases.
         ordered = {n: known[n] for n in sorted(known, key=lambda name: name != "pattern")}
-        sources = dict.fromkeys(words.values())
-        said = f"Read from the file: {', '.join(sources)}. Check it." if sources else ""
-        return cls(ordered, told, said)
+        return cls(ordered, told, tuple(dict.fromkeys(words.values())), says)
+
+    def told(self, values: Mapping[str, Any]) -> str:
+        """Say what is from the file, and where it contradicts the values of the form."""
+        if self.acquisition and (others := self.acquisition.differences(values)):
+            return f"The file says otherwise: {'; '.join(others)}."
+        if self.sources:
+            return f"Read from the file: {', '.join(self.sources)}. Check it."
+        return ""
 
     def show(self, form: SettingsForm) -> None:
         """Put the values into a form, with remarks where they are from."""

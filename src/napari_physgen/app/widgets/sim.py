@@ -159,7 +159,8 @@ class ReconstructSim(JobPanel):
             known = self.pattern_step.known(layer)
             layout = self.layout_of(layer, known.order if known else "auto")
             series = SeriesAxes.of(layer, layout)
-            self.reading.setText("\n".join(w for w in (layout.words, self._origin.words) if w))
+            told = (layout.words, self._origin.told(values))
+            self.reading.setText("\n".join(words for words in told if words))
         except UserError as error:
             self.reading.setText(str(error))
         self.extent.describe(series)
