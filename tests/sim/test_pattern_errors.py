@@ -12,7 +12,8 @@ from napari_physgen.physics.optics import Otf
 from napari_physgen.sim import Patterns, SimSettings, estimate_patterns, simulate
 from napari_physgen.sim._bands import Wave, equal_phases
 from napari_physgen.sim._errors import chance
-from napari_physgen.sim._joint import Choice, expected
+from napari_physgen.sim._joint import Choice, choose, expected
+from napari_physgen.sim._search import Landscape
 from napari_physgen.sim._steps import share_steps
 from napari_physgen.sim._verdict import judge
 from napari_physgen.sim.simulate import default_patterns, filaments
@@ -118,6 +119,28 @@ def test_what_is_not_known_well_enough_is_named(error: str, value: float, words:
 def test_a_guess_counts_if_the_fit_then_shows_a_pattern() -> None:
     assert verdict("guessed", modulation_error=0.1).startswith("usable: angle 2 found only with")
     assert verdict("guessed", modulation_error=0.4).startswith("failed: the pattern of angle 2")
+
+
+def landscape(wavevector: np.ndarray, evidence: float) -> Landscape:
+    """Return the evidence of one angle with a single peak, at the cell next to a wavevector."""
+    axes = [np.fft.fftfreq(SIZE, 0.065)] * 2
+    k_y, k_x = (k.ravel() for k in np.meshgrid(*axes, indexing="ij"))
+    ring = (np.abs(np.hypot(k_y, k_x) - 5) < 1) & (k_x >= 0)
+    k_y, k_x = k_y[ring], k_x[ring]
+    away = np.minimum(
+        *(np.hypot(k_y - s * wavevector[0], k_x - s * wavevector[1]) for s in (1, -1))
+    )
+    values = np.zeros(k_y.size)
+    values[np.argmin(away)] = evidence
+    return Landscape(k_y, k_x, values, np.zeros((1, SIZE, SIZE)), (0.065, 0.065))
+
+
+@pytest.mark.parametrize(("pixels", "how"), [(0.0, "helped"), (1.5, "guessed"), (6.0, "guessed")])
+def test_a_faint_peak_counts_where_the_other_angles_point(pixels: float, how: str) -> None:
+    q = [wave(a).q for a in range(3)]
+    beside = q[2] * (1 + pixels * STEPS[0] / 5)
+    lands = [landscape(q[0], 60), landscape(q[1], 60), landscape(beside, 6.0)]
+    assert [choice.how for choice in choose(lands)] == ["found", "found", how]
 
 
 def test_chance_is_that_of_normal_errors() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_physgen.sim._bands import Real, Wave
     from napari_physgen.sim._joint import Choice
 
-SURE = 0.9
+SURE = 0.95
 """Chance that all errors of all angles are within their limits, for "good"."""
 
 
@@ -36,13 +36,10 @@ def judge(choices: list[Choice], waves: list[Wave], steps: Real) -> str:
     """
     wavevectors = np.array([w.q for w in waves])
     odd = _odd_ones(wavevectors)
-    # A guess beside a find is as good if the fit then shows a pattern there. What only the other
-    # angles point to must stay where they point.
-    alone = all(c.how != "found" for c in choices)
+    # A guess is as good if the fit then shows a pattern there. What only the other angles point to
+    # must stay where they point.
     missed = [
-        w.lost
-        or (c.how == "guessed" and (alone or not w.clear))
-        or (c.how == "helped" and o and not w.clear)
+        w.lost or ((c.how == "guessed" or (c.how == "helped" and o)) and not w.clear)
         for c, w, o in zip(choices, waves, odd, strict=True)
     ]
     guessed = _which(missed)
