@@ -21,7 +21,7 @@ CERTAIN = 7.0
 
 HELPED = 3.0
 """The same for a peak within the small region that the other angles point to. Where no pattern was,
-1 of 35 simulated angles had as much, and then no modulation that stood out in the fit."""
+2 of 31 simulated angles had as much, but no modulation that stood out in the fit."""
 
 PERIOD_SPREAD = 0.005
 SPACING_SPREAD = np.radians(0.7)
