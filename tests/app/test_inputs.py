@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_physgen.app.frames import find_frames, guess_layout, read_frames
+from napari_physgen.app.frame_counts import guess_layout
+from napari_physgen.app.frames import find_frames, read_frames
 from napari_physgen.app.inputs import axis_names, is_grey, pixel_size_nm, pixels, visible_region
 from napari_physgen.errors import UserError
 

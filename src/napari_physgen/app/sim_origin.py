@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from napari_physgen.app.frames import frame_count, guess_layout, layouts
+from napari_physgen.app.frame_counts import frame_count, guess_layout, layouts
 from napari_physgen.app.inputs import acquisition, pixel_size_nm
 from napari_physgen.app.sim_words import USUAL
 from napari_physgen.errors import UserError
