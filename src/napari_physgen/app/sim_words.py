@@ -27,9 +27,9 @@ CHOICES: dict[str, dict[str, str]] = {
         "montage-phase-angle": "side by side, a row per phase",
     },
     "method": {
-        "pinn": "Variational + network (best)",
+        "pinn": "Variational + network",
         "variational": "Variational, without network",
-        "trained": "Trained network (quick)",
+        "trained": "Trained (best in low light)",
         "wiener": "Wiener (instant)",
         "paper": "Network of Burns & Liu 2023",
     },
