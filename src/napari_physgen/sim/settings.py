@@ -91,8 +91,8 @@ class SimSettings(Settings):
         "pinn",
         title="Method",
         description="pinn: variational image refined by a network and kept only if it explains "
-        "unseen pixels better; trained: a network that learned from other stacks, quick and best in "
-        "little light; paper: the network of Burns & Liu 2023, for comparison.",
+        "unseen pixels better; trained: a network that learned from other stacks, quick and best "
+        "in little light; paper: the network of Burns & Liu 2023, for comparison.",
     )
     model: Path | None = setting(
         None,
