@@ -113,6 +113,18 @@ def test_any_number_of_angles_and_phases_up_to_tirf(
     assert off(found, truth)[0] < 0.1
 
 
+@pytest.mark.parametrize("degrees", [2.0, -3.5])
+def test_an_angle_off_equal_spacing_stays_where_it_is(degrees: float) -> None:
+    """2 degrees are 1.5 DFT pixels, as far as the side peaks of the others."""
+    truth = default_patterns(SETTINGS, 3)
+    turn = np.radians(degrees)
+    turned = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    wavevectors = truth.wavevectors.copy()
+    wavevectors[1] = turned @ wavevectors[1]
+    truth = replace(truth, wavevectors=wavevectors)
+    assert off(run(estimate_patterns(stack(truth=truth), SETTINGS)), truth)[0] < 0.05
+
+
 @pytest.mark.parametrize("order", ["angle-phase", "phase-angle"])
 def test_frame_order_is_found(order: str) -> None:
     settings = SETTINGS.model_copy(update={"order": order})

@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     from napari_physgen.sim.settings import SimSettings
 
 
+SIDE_PEAK = (0.7, 3.0)
+"""How far (DFT pixels) from where the other angles point a fit may have ended on a side peak."""
+
+
 @dataclass(frozen=True)
 class Attempt:
     """Frames in one order, with where the patterns seem to be."""
@@ -159,7 +163,7 @@ def _fit(attempt: Attempt, field: Field, fit_otf: bool) -> Job[tuple[list[Wave],
     for angle, wave in enumerate(waves):
         yield Progress(len(waves) + angle, total, message)
         waves[angle] = fit(attempt.frames[angle], rough, wave, rounds=2)
-    waves = _measured(attempt.frames, waves, field)
+    waves = _measured(attempt.frames, _unslipped(attempt.frames, waves, rough), field)
     lost = [c.how == "guessed" and w.lost for c, w in zip(attempt.choices, waves, strict=True)]
     if any(lost) and not all(lost):
         q = np.array([w.q for w in waves])
@@ -171,6 +175,25 @@ def _fit(attempt: Attempt, field: Field, fit_otf: bool) -> Job[tuple[list[Wave],
             errors[angle] = 1e3 * field.steps.max()
         waves = _measured(attempt.frames, waves, field)
     return waves, field
+
+
+def _unslipped(frames: Real, waves: list[Wave], field: Field) -> list[Wave]:
+    """Return the waves with those on a side peak moved to the peak that the others point to.
+
+    Bright filaments make side peaks, 1.2 to 1.7 DFT pixels away, higher than the peak itself; there
+    the modulation comes out lower. An angle that really is elsewhere stays.
+    """
+    q = np.array([w.q for w in waves])
+    errors = np.array([w.q_error for w in waves])
+    kept = list(waves)
+    for angle, wave in enumerate(waves):
+        target = expected(q, errors, angle)
+        target *= np.sign(target @ wave.q)
+        if SIDE_PEAK[0] < np.linalg.norm((wave.q - target) / field.steps) < SIDE_PEAK[1]:
+            other = fit(frames[angle], field, target)
+            if other.modulation > wave.modulation:
+                kept[angle] = other
+    return kept
 
 
 def _measured(frames: Real, waves: list[Wave], field: Field) -> list[Wave]:
