@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from napari_physgen.app.listening import listen
 from napari_physgen.app.plots import COLOURS, make_plot
 from napari_physgen.app.words import Words
 
@@ -66,8 +67,7 @@ class RegionProbe(QWidget):
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._draw)
         self.hide()
-        viewer.cursor.events.position.connect(self._moved)
-        self.destroyed.connect(lambda: viewer.cursor.events.position.disconnect(self._moved))
+        listen(self, viewer.cursor.events.position, self._moved)
 
     def follow(self, scan: Scan, result: RegionMap, channels: Channels | None = None) -> None:
         """Show this map from now on; `channels` as its prototypes have them."""

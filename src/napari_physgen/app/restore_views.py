@@ -9,6 +9,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QButtonGroup, QCheckBox, QGridLayout, QLabel, QPushButton, QVBoxLayout
 from qtpy.QtWidgets import QWidget as Widget
 
+from napari_physgen.app.listening import listen
 from napari_physgen.app.words import Words
 
 if TYPE_CHECKING:
@@ -80,10 +81,8 @@ class RestoreViews(Widget):
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._read)
         self.hide()
-        viewer.cursor.events.position.connect(self._moved)
-        viewer.layers.events.removed.connect(self._removed)
-        self.destroyed.connect(lambda: viewer.cursor.events.position.disconnect(self._moved))
-        self.destroyed.connect(lambda: viewer.layers.events.removed.disconnect(self._removed))
+        listen(self, viewer.cursor.events.position, self._moved)
+        listen(self, viewer.layers.events.removed, self._removed)
 
     @staticmethod
     def names() -> tuple[str, ...]:

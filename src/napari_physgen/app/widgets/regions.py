@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxL
 
 from napari_physgen.app.choosers import LayerChooser
 from napari_physgen.app.job_panel import JobPanel, Task
+from napari_physgen.app.listening import listen
 from napari_physgen.app.preferences import output_folder
 from napari_physgen.app.region_axes import find_scan, read_mask
 from napari_physgen.app.region_layers import apart, legible, look_at, overview, stacked
@@ -101,8 +102,7 @@ class MapRegions(JobPanel):
         self._wait = QTimer(self)
         self._wait.setSingleShot(True)
         self._wait.timeout.connect(lambda: self.attempt(self.solve_again))
-        napari_viewer.dims.events.point.connect(self._describe)
-        self.destroyed.connect(lambda: napari_viewer.dims.events.point.disconnect(self._describe))
+        listen(self, napari_viewer.dims.events.point, self._describe)
 
     # ---- the frame ----------------------------------------------------------------------
 
