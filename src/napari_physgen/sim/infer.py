@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from napari_physgen.backend.job import Progress, Stop
+from napari_physgen.errors import UserError
 from napari_physgen.sim.amortised import fold_views, imaged_again, whole_view
 from napari_physgen.sim.views import View, jackknife, train
 
@@ -56,6 +57,11 @@ def infer(case: Case, model: SimModel, device: torch.device) -> Job[Inference]:
     UserError
         If the model has not learned from such stacks.
     """
+    if case.settings.pattern == "speckle":
+        raise UserError(
+            "The trained network needs to know the light of each frame: choose the method "
+            "'variational' for unknown speckle."
+        )
     novelty = model.seen.check(case)
     steps = case.settings.adaptation
     yield Progress(0, 2, "linear images")
