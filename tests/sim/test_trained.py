@@ -11,6 +11,7 @@ import sim_sample as sample
 import torch
 
 from napari_physgen.backend import run
+from napari_physgen.backend.job import Progress, Stop
 from napari_physgen.errors import UserError
 from napari_physgen.sim import pretrain, reconstruct
 from napari_physgen.sim.amortised import AFTER, FIRST, fold_views, new_network, whole_view
@@ -162,3 +163,27 @@ def test_the_shipped_network_beats_every_linear_image_on_an_unseen_stack() -> No
     truth = canvas.crop(task.truth, 2)
     errors = [float((canvas.crop(x, 2) - truth).square().mean()) for x in (*linear, image)]
     assert 10 * np.log10(min(errors[:-1]) / errors[-1]) > 2
+
+
+def test_a_stop_while_patterns_are_looked_for_ends_the_training() -> None:
+    settings = SimTrainingSettings.parse(
+        sample.SETTINGS.model_dump() | {"start": "nothing", "learning_steps": 50}
+    )
+    job = train_model([case(200, seed).frames for seed in (1, 2)], settings)
+    messages = []
+
+    def stop_at_once(progress: Progress) -> Stop | None:
+        messages.append(progress.message)
+        return Stop() if len(messages) == 1 else None
+
+    model = run(job, stop_at_once)
+    assert "stopped early" in model.summary
+    assert not any(message.startswith("learning") for message in messages)
+
+
+def test_training_on_from_a_model_leaves_the_model_as_it_is() -> None:
+    before = {name: t.clone() for name, t in load().net.state_dict().items()}
+    settings = SimTrainingSettings.parse(sample.SETTINGS.model_dump() | {"learning_steps": 2})
+    run(train_model([case(60).frames], settings, [PATTERNS]))
+    after = load().net.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)

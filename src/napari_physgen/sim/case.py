@@ -109,7 +109,7 @@ class Case:
     ) -> Reconstruction:
         """Return an image of this stack with the figures and the words that judge it."""
         metrics = {"chi2": chi2, "gain": self.camera.gain, "offset": self.camera.offset}
-        if chi2 > UNEXPLAINED and stage in ("variational", "pinn"):
+        if chi2 > UNEXPLAINED and stage in ("variational", "pinn", "trained"):
             words = (
                 f"{words} The misfit is well above noise: look at the residual before trusting "
                 "fine detail (polarisation, motion, a wrong OTF or wrong patterns)."

@@ -64,14 +64,13 @@ def infer(case: Case, model: SimModel, device: torch.device) -> Job[Inference]:
         )
     novelty = model.seen.check(case)
     steps = case.settings.adaptation
-    yield Progress(0, 2, "linear images")
+    stopped = isinstance((yield Progress(0, 2, "linear images")), Stop)
     whole = whole_view(case, device)
     net = model.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.no_grad():
         before = float(whole.chi2(net))
-    stopped = isinstance(
-        (yield Progress(1, 2, "trained network", preview=lambda: whole.image(net))), Stop
-    )
+    ahead = Progress(1, 2, "trained network", preview=lambda: whole.image(net))
+    stopped |= isinstance((yield ahead), Stop)
     views = fold_views(case, whole)
     words = f"Trained network: held-out misfit {before:.3f} (1 = noise)"
     if steps and not stopped:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,12 @@ def load(path: str | Path | None = None) -> SimModel:
         If the file is missing, damaged or another kind of model.
     """
     path = Path(path or SHIPPED)
+    return _read(path, path.stat().st_mtime if path.is_file() else 0.0)
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, changed: float) -> SimModel:
+    """Read a file once as long as it stays the same: tiles and series ask again and again."""
     state, header = load_model(path)
     if header.pop("kind", None) != KIND:
         raise UserError(

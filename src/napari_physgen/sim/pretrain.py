@@ -24,6 +24,7 @@ from napari_physgen.sim.infer import deviation, turned
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from napari_physgen.backend import Job
@@ -112,9 +113,11 @@ def calibrate(net: nn.Module, first: int, device: torch.device) -> Job[float]:
 
     Of the test exercises, which the network has not learned from.
     """
-    ratios = []
+    ratios: list[NDArray[np.float32]] = []
     for number in range(TESTS):
-        yield Progress(number, TESTS, "checking the standard deviation")
+        ahead = Progress(number, TESTS, "checking the standard deviation")
+        if isinstance((yield ahead), Stop) and ratios:
+            break
         task = exercise(first + number)
         whole = whole_view(task.case, device)
         with torch.no_grad():

@@ -209,7 +209,7 @@ class Reconstruction:
     patterns : Patterns or numpy.ndarray
         The illumination that was used.
     stage : str
-        The stage that made `image`: "wiener", "variational", "pinn" or "paper".
+        The stage that made `image`: "wiener", "variational", "pinn", "trained" or "paper".
     summary : str
         What came out, in words.
     metrics : mapping

@@ -7,6 +7,7 @@ from simulated stacks (`pretrain`), whose truth is known, or start from a traine
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -26,13 +27,12 @@ from napari_physgen.sim.results import Patterns
 from napari_physgen.sim.views import train
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike
     from torch import nn
 
     from napari_physgen.backend import Job
-    from napari_physgen.backend.fit import FitResult
     from napari_physgen.sim.case import Case
     from napari_physgen.sim.training_settings import SimTrainingSettings
     from napari_physgen.sim.views import View
@@ -76,7 +76,7 @@ def train_model(
         raise UserError("There is no stack to learn from: choose at least one.")
     device = resolve_device(settings.device)
     start = yield from _begin(settings, device)
-    cases = yield from _cases(raw, settings, patterns)
+    cases, stopped = yield from _cases(raw, settings, patterns, start.stopped)
     net = start.model.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     wholes = [whole_view(case, device) for case in cases]
     views = [
@@ -84,29 +84,29 @@ def train_model(
     ]
     with torch.no_grad():
         before = _misfit(net, wholes)
-    fit = yield from train(
-        net,
-        views,
-        wholes,
-        settings,
-        settings.learning_steps,
-        f"learning from {len(cases)} stacks",
-        rate=RATE[start.knows],
-    )
-    return _finished(net, cases, wholes, start, before, fit, device)
+    history: Mapping[str, list[tuple[int, float]]] = {}
+    if not stopped:
+        message = f"learning from {len(cases)} stacks"
+        steps, rate = settings.learning_steps, RATE[start.knows]
+        fit = yield from train(net, views, wholes, settings, steps, message, rate=rate)
+        history, stopped = fit.history, fit.stopped
+    return _finished(net, cases, wholes, start, before, history, stopped, device)
 
 
 @dataclass(frozen=True)
 class _Start:
-    """The network that the stacks are shown to, and whether it knows something already."""
+    """The network that the stacks are shown to, whether it knows something, and whether to stop."""
 
     model: SimModel
     knows: bool
+    stopped: bool = False
 
 
 def _begin(settings: SimTrainingSettings, device: torch.device) -> Job[_Start]:
     if settings.start == "model":
-        return _Start(models.load(settings.model), True)
+        known = models.load(settings.model)
+        # The loaded one is shared with whoever reconstructs.
+        return _Start(replace(known, net=deepcopy(known.net)), True)
     net = new_network(settings.seed)
     blank = SimModel(net, Seen.nothing())
     if settings.start == "nothing":
@@ -117,23 +117,23 @@ def _begin(settings: SimTrainingSettings, device: torch.device) -> Job[_Start]:
         raise UserError("Stopped before there was anything to learn from.")
     sheets, seen = made
     net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    yield from learn_sheets(net, sheets, settings, settings.simulation_steps)
-    scale = yield from calibrate(net, first, device)
-    return _Start(replace(blank, seen=seen, std_scale=scale), True)
+    fit = yield from learn_sheets(net, sheets, settings, settings.simulation_steps)
+    scale = 1.0 if fit.stopped else (yield from calibrate(net, first, device))
+    return _Start(replace(blank, seen=seen, std_scale=scale), True, fit.stopped)
 
 
 def _cases(
     raw: Sequence[ArrayLike],
     settings: SimTrainingSettings,
     patterns: Sequence[Patterns | ArrayLike | None] | None,
-) -> Job[list[Case]]:
+    stopped: bool,
+) -> Job[tuple[list[Case], bool]]:
+    """Return the stacks to learn from, and whether to stop; after a stop one is enough."""
     chosen = np.unique(np.linspace(0, len(raw) - 1, min(len(raw), MOST)).round().astype(int))
     cases = []
     for number in chosen:
         light = None if patterns is None else patterns[number]
         ready = yield from prepare(raw[number], settings, light)
-        if ready.stopped:
-            break
         found = ready.case.illumination
         if isinstance(found, Patterns) and found.verdict.startswith("failed"):
             raise UserError(
@@ -141,9 +141,10 @@ def _cases(
                 f"from it: leave it out ({found.verdict})."
             )
         cases.append(_middle(ready.case))
-    if not cases:
-        raise UserError("Stopped before there was anything to learn from.")
-    return cases
+        stopped |= ready.stopped
+        if stopped:
+            break
+    return cases, stopped
 
 
 def _middle(case: Case) -> Case:
@@ -162,7 +163,8 @@ def _finished(
     wholes: Sequence[View],
     start: _Start,
     before: float,
-    fit: FitResult,
+    history: Mapping[str, list[tuple[int, float]]],
+    stopped: bool,
     device: torch.device,
 ) -> SimModel:
     with torch.no_grad():
@@ -173,12 +175,12 @@ def _finished(
         for i, p in enumerate(pictures)
     )
     stacks = f"{len(cases)} stack{'s' if len(cases) > 1 else ''}"
-    early = ", stopped early" if fit.stopped else ""
+    early = ", stopped early" if stopped else ""
     return SimModel(
         net=net.cpu().eval(),
         seen=Seen.joined([start.model.seen, *(Seen.of(case) for case in cases)]),
         std_scale=start.model.std_scale,
-        history=fit.history,
+        history=history,
         metrics={"chi2": after, "chi2_before": before, "stacks": len(cases)},
         summary=f"Learned from {stacks}{early}: held-out misfit {before:.3f} -> {after:.3f} "
         "(1 = noise).",
