@@ -13,7 +13,15 @@ import tifffile
 from napari_physgen.backend import run
 from napari_physgen.errors import UserError
 from napari_physgen.sim import SimSettings, reconstruct
-from napari_physgen.sim.frame_order import FrameOrder, arrange, candidates, find_order
+from napari_physgen.sim._order_score import Score
+from napari_physgen.sim.frame_order import (
+    FrameOrder,
+    Scored,
+    _confidence,
+    arrange,
+    candidates,
+    find_order,
+)
 from napari_physgen.sim.ingest import ingest
 from napari_physgen.sim.settings import Order
 from napari_physgen.sim.simulate import default_patterns, filaments, simulate
@@ -96,6 +104,27 @@ def test_planes_or_times_may_be_slowest_without_being_named() -> None:
     raw = written(planes(4), "phase-angle")
     assert arrange(raw, "phase-angle", SETTINGS).shape == (4, 9, SIZE, SIZE)
     assert found(raw, SETTINGS).order == "phase-angle"
+
+
+def test_a_time_lapse_of_two_is_not_taken_for_planes_of_each_angle() -> None:
+    """Sorted as planes of each angle, its planes show three pure patterns each, but others."""
+    patterns = default_patterns(SETTINGS, 5, 0.6)
+    sample = filaments((2 * SIZE, 2 * SIZE), seed=5)
+    times = [
+        simulate(np.roll(sample, time, 0), SETTINGS, 30, 500 + time, patterns) for time in range(2)
+    ]
+    result = found(np.concatenate(times), SETTINGS)
+    assert result.order == "angle-phase"
+    assert result.confidence == "clear"
+
+
+def test_a_lead_is_clear_only_if_it_is_a_good_part_of_the_score() -> None:
+    def entry(order: str, evidence: float) -> Scored:
+        return Scored(order, Score(evidence, 1.0, 1.0, 3), 1)
+
+    table = [entry("angle-phase", 2000.0), entry("angle-z-phase", 1960.0)]
+    assert _confidence(table, 3).startswith("likely")
+    assert _confidence([table[0], entry("angle-z-phase", 1500.0)], 3) == "clear"
 
 
 def test_axes_in_front_of_the_frames_stay() -> None:
