@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,15 +10,20 @@ import pytest
 import torch
 from sim_sample import CAMERA, SETTINGS
 
-from napari_physgen.backend import run
+from napari_physgen.backend import Job, run
 from napari_physgen.backend.job import Progress, Stop, Tune
 from napari_physgen.metrics.image import compare
 from napari_physgen.physics.optics import Otf
 from napari_physgen.sim import Reconstruction, SimSettings, pinn, reconstruct, variational
 from napari_physgen.sim.case import Case
+from napari_physgen.sim.infer import Inference
+from napari_physgen.sim.measurement import Measurement
+from napari_physgen.sim.model import SimModel
 from napari_physgen.sim.mosaic import HALO, Mosaic, cut, finer
+from napari_physgen.sim.scene import first_guess
 from napari_physgen.sim.simulate import default_patterns, filaments, simulate
 from napari_physgen.sim.tiled import SMALLEST, TILE, WHOLE, tile_size
+from napari_physgen.sim.views import View
 
 SHAPE = 64, 160
 TILES = 3
@@ -219,7 +225,31 @@ def test_networks_learn_on_some_tiles_and_are_judged_on_all(raw: np.ndarray) -> 
 def test_other_methods_run_tile_by_tile(raw: np.ndarray) -> None:
     quick = run(reconstruct(raw, using(method="wiener"), PATTERNS))
     assert quick.wiener is not None
+    assert quick.summary.startswith(f"Wiener image in {TILES} tiles: held-out misfit ")
     np.testing.assert_allclose(quick.image, quick.wiener, rtol=1e-4, atol=0.05)
+
+
+def test_a_trained_network_says_how_all_tiles_fit_and_what_is_new_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With an image from nowhere: the words are those of the field, not those of a tile."""
+
+    def quick(case: Case, _: SimModel, device: torch.device) -> Job[Inference]:
+        yield Progress(0, 1, "trained network")
+        measurement = Measurement.of(case.frames, case.camera, 0, device)
+        scene = first_guess(case.operator(device), measurement)
+        view = View(scene.operator, measurement, *4 * (scene.u,))
+        return Inference(view, scene.rho(), scene.rho(), "Trained network: misfit 1.234. New: 5.")
+
+    module = importlib.import_module("napari_physgen.sim.reconstruct")
+    monkeypatch.setattr(module, "infer", quick)
+    bright = simulate(filaments((128, 320), seed=4), SETTINGS, 2000, 4, PATTERNS)
+    result = run(reconstruct(bright, using(method="trained"), PATTERNS))
+    assert result.summary.startswith(
+        f"Trained network in {TILES} tiles: held-out misfit {result.chi2:.3f} (1 = noise). New to "
+        "the model: photons per pixel of 2e+03 instead of"
+    )
+    assert result.summary.count("New") == 1
 
 
 def test_small_frames_are_solved_whole_and_large_ones_in_tiles() -> None:

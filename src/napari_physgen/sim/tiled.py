@@ -17,6 +17,7 @@ import torch
 from napari_physgen.backend.job import Stop, Tune, relayed
 from napari_physgen.sim.case import Finish
 from napari_physgen.sim.measurement import Measurement
+from napari_physgen.sim.model import load as load_trained
 from napari_physgen.sim.mosaic import HALO, Mosaic, cut, finer
 from napari_physgen.sim.pinn import correct, prepare, spread, teach, verdict
 from napari_physgen.sim.scene import first_guess
@@ -52,6 +53,14 @@ TEACHERS = (0.5, 1.0)
 
 REPRESENTATIVE = 0.75
 """The tile that the smoothness is chosen on: much structure, but not the oddest of all."""
+
+ALONE = {
+    "wiener": "Wiener image",
+    "paper": "Network of Burns & Liu 2023",
+    "trained": "Trained network",
+    "variational": "Variational image",
+}
+"""What an image is called whose tiles share nothing, by its stage."""
 
 
 def tile_size(shape: tuple[int, int], settings: SimSettings) -> int:
@@ -154,14 +163,16 @@ class _Field:
         self, solve_one: Callable[[Case, Frames | None, torch.device], Job[Reconstruction]]
     ) -> Job[Reconstruction]:
         """Run a method on every tile for itself."""
-        words = ""
         for i in range(self.count):
             if self.stopped:
                 self._fill(i)
                 continue
             part = yield from self._watched(solve_one(self._part(i), self._cut(i), self._device), i)
             self.collected.add(self._tiles[i], part)
-            words = words or f"{part.summary.partition('.')[0]}{self.told()}"
+        words = f"{ALONE[part.stage]}{self.told()}"
+        if part.stage == "trained":
+            new = load_trained(self._settings.model).seen.check(self._case)
+            words = f"{words} {new}".strip()
         return self.result(part.stage, words)
 
     def solve_all(self) -> Job[None]:
