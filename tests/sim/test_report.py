@@ -335,3 +335,22 @@ def test_known_frames_of_a_result_go_back_into_the_order_of_the_raw_frames(order
     given = np.arange(1.0, 13.0, dtype=np.float32)[:, None, None] * np.ones((64, 64), np.float32)
     kept = known_illumination(given, (64, 64), order, settings)
     np.testing.assert_allclose(_as_recorded(kept, settings), given / given.mean(), rtol=1e-6)
+
+
+def test_a_frame_of_plain_light_is_left_out_as_in_the_reconstruction() -> None:
+    raw = recorded(light())
+    plain = raw.mean(0, keepdims=True).astype(raw.dtype)
+    report = run(check(np.concatenate([raw, plain]), SETTINGS))
+    assert report.summary == run(check(raw, SETTINGS)).summary
+
+
+def test_the_command_checks_what_the_reconstruction_takes(tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    raw = recorded(light())
+    np.save(tmp_path / "cell.npy", np.stack([raw, raw]))
+    words = "--na 1.4 --wavelength-nm 525 --pixel-size-nm 80 --method wiener -o"
+    cli.main(["sim-check", str(tmp_path / "cell.npy"), *words.split(), str(tmp_path)])
+    told = capsys.readouterr().out
+    assert "cell.npy_1:" in told
+    assert "cell.npy_2:" in told
+    assert f"saved as {tmp_path / 'cell_check_2.html'}" in told
+    assert (tmp_path / "cell_check_2.html").exists()

@@ -48,7 +48,9 @@ def process(
     settings: SimSettings, raw: list[Path], out: Path, reconstruct: bool = False, files: str = "*"
 ) -> None:
     """Check each file; a file that fails is reported and the others still run."""
+    from napari_physgen.backend import run
     from napari_physgen.io import read_stack
+    from napari_physgen.sim.single import single_stacks
 
     paths = stacks_in(raw, "sim", files)
     if len({stem(path) for path in paths}) < len(paths):
@@ -56,17 +58,20 @@ def process(
     make(out)
 
     def one(path: Path, interrupts: Interrupts) -> None:
-        blocks = list(read_stack(path).blocks())
+        raw, axes = read_stack(path).series()
+        with bar(path.name, interrupts) as shown:
+            blocks, ordered = run(single_stacks(raw, settings, axes), shown)
         for number, frames in enumerate(blocks, 1):
             part = f"_{number}" if len(blocks) > 1 else ""
             with bar(path.name, interrupts) as shown:
-                report = _checked(frames, path.name, settings, reconstruct, shown)
+                report = _checked(frames, path.name, ordered, reconstruct, shown)
+            target = out / f"{stem(path)}_check{part}"
             for kind in KINDS:
-                report.write(out / f"{stem(path)}_check{part}.{kind}")
+                report.write(Path(f"{target}.{kind}"))
             print(f"{path.name}{part}: {report.summary}")
             if interrupts.count:
                 break
-        print(f"  saved as {out / stem(path)}_check.html")
+        print(f"  saved as {target}.html")
 
     each(paths, one)
 

@@ -46,16 +46,25 @@ def learn(settings: SimTrainingSettings, raw: Sequence[Path], out: Path) -> None
     from napari_physgen.backend import run
     from napari_physgen.io import read_stack
     from napari_physgen.recipe import Recipe, start
+    from napari_physgen.sim.single import single_stacks
 
-    stacks = [block for path in raw for block in read_stack(path).blocks()]
+    stacks, plain = [], settings
     sources = {"raw": ", ".join(path.name for path in raw)}
     target = out if out.suffix == ".safetensors" else Path(f"{out}.safetensors")
     make(target.parent)
     with Interrupts() as interrupts, bar(target.name, interrupts) as report:
+        for path in raw:
+            frames, axes = read_stack(path).series()
+            blocks, ordered = run(single_stacks(frames, settings, axes), report)
+            stacks += blocks
+            if settings.order != "auto":  # else each file may have an order of its own
+                plain = settings.model_copy(update={"order": ordered.order})
         made: Finished[SimModel] = run(
-            start("sim-train", settings, {"raw": stacks}, sources=sources), report
+            start("sim-train", plain, {"raw": stacks}, sources=sources), report
         )
-    replace(made.result, record=made.record.to_dict()).save(target)
-    Recipe.of(made.record).save(target.with_suffix(".recipe.yaml"))
+    # The files are in the order that was given, and are when they are learned from again.
+    record = replace(made.record, settings={**made.record.settings, "order": settings.order})
+    replace(made.result, record=record.to_dict()).save(target)
+    Recipe.of(record).save(target.with_suffix(".recipe.yaml"))
     print(f"{target.name}: {made.result.summary}")
     print(f"  saved as {target}")

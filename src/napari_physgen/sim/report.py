@@ -23,6 +23,7 @@ from napari_physgen.sim._report_figures import (
     ring_curve,
 )
 from napari_physgen.sim._report_results import Picture, QualityReport
+from napari_physgen.sim.frame_order import settled
 from napari_physgen.sim.ingest import saturated_share
 from napari_physgen.sim.reconstruct import prepare
 from napari_physgen.sim.results import Patterns
@@ -81,6 +82,8 @@ def check(
     given = result.patterns if patterns is None and result is not None else patterns
     if patterns is None and given is not None and not isinstance(given, Patterns):
         given = _as_recorded(np.asarray(given), settings)
+    if given is None:
+        settings, _ = yield from portion(settled(raw, settings), 0, 0)
     ready = yield from portion(prepare(raw, settings, given, otf), 0, SEARCH)
     case = ready.case
     book = _Book(case)
