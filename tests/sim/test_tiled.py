@@ -14,9 +14,18 @@ from napari_physgen.backend import Job, run
 from napari_physgen.backend.job import Progress, Stop, Tune
 from napari_physgen.metrics.image import compare
 from napari_physgen.physics.optics import Otf
-from napari_physgen.sim import Reconstruction, SimSettings, pinn, reconstruct, variational
+from napari_physgen.sim import (
+    Reconstruction,
+    SimSettings,
+    illumination,
+    pinn,
+    reconstruct,
+    speckle,
+    variational,
+)
 from napari_physgen.sim.case import Case
 from napari_physgen.sim.infer import Inference
+from napari_physgen.sim.light import speckle as random_light
 from napari_physgen.sim.measurement import Measurement
 from napari_physgen.sim.model import SimModel
 from napari_physgen.sim.mosaic import HALO, Mosaic, cut, finer
@@ -250,6 +259,30 @@ def test_a_trained_network_says_how_all_tiles_fit_and_what_is_new_to_it(
         "the model: photons per pixel of 2e+03 instead of"
     )
     assert result.summary.count("New") == 1
+
+
+def test_unknown_speckle_is_found_in_every_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Image and light, from few frames and in few steps."""
+    monkeypatch.setattr(illumination, "FEWEST", 6)
+    for stage in ("DECONVOLVE", "LIGHT", "TOGETHER"):
+        monkeypatch.setattr(speckle, stage, 4)
+    settings = using(pattern="speckle", angles=1, phases=6)
+    light = random_light((128, 320), settings, 6, 1)
+    raw = simulate(filaments((128, 320), seed=4), settings, 100, 4, light)
+    told: list[str] = []
+    result = run(reconstruct(raw, settings), lambda p: told.append(p.message))
+    assert {m for m in told if "speckle" in m} == {
+        f"tile {i} of {TILES}: speckle (experimental)" for i in range(1, TILES + 1)
+    }
+    assert result.summary.startswith(
+        f"Experimental, the light was unknown. Variational image in {TILES} tiles: held-out misfit"
+    )
+    found = result.patterns
+    assert isinstance(found, np.ndarray)
+    assert found.shape == light.shape
+    for tile in cut(SHAPE, 128):
+        y, x = (finer(part, 2) for part in tile.place)
+        assert np.corrcoef(found[:, y, x].ravel(), light[:, y, x].ravel())[0, 1] > 0.2
 
 
 def test_small_frames_are_solved_whole_and_large_ones_in_tiles() -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from napari_physgen.outputs import Output
     from napari_physgen.sim.case import Case
     from napari_physgen.sim.pinn import Subject
-    from napari_physgen.sim.results import Reconstruction
+    from napari_physgen.sim.results import Patterns, Reconstruction
     from napari_physgen.sim.scene import Scene
     from napari_physgen.sim.settings import SimSettings
 
@@ -58,7 +58,7 @@ ALONE = {
     "wiener": "Wiener image",
     "paper": "Network of Burns & Liu 2023",
     "trained": "Trained network",
-    "variational": "Variational image",
+    "variational": "Experimental, the light was unknown. Variational image",
 }
 """What an image is called whose tiles share nothing, by its stage."""
 
@@ -93,7 +93,8 @@ def solve_tiles(
     if size < SMALLEST:
         raise MemoryError
     field = _Field(case, quick, device, size)
-    if case.settings.method not in ("variational", "pinn"):
+    speckle = case.settings.pattern == "speckle"
+    if speckle or case.settings.method not in ("variational", "pinn"):
         return (yield from field.one_by_one(solve_one))
     yield from field.solve_all()
     told = field.told()
@@ -112,13 +113,24 @@ def solve_tiles(
 
 
 class _Collected:
-    """What the tiles of a field have given so far."""
+    """What the tiles of a field have given so far.
 
-    def __init__(self, shape: tuple[int, int], zoom: int) -> None:
+    Parameters
+    ----------
+    shape : (int, int)
+        Field (y, x), raw px.
+    zoom : int
+    light : numpy.ndarray, optional
+        (frame, zoom * y, zoom * x), the first guess of light that each tile finds for itself.
+    """
+
+    def __init__(self, shape: tuple[int, int], zoom: int, light: Frames | None) -> None:
         self.image = Mosaic(shape, zoom)
         self._std = Mosaic(shape, zoom)
         self._without_std = 0
         self.residual = np.zeros(shape, np.float32)
+        self.light = None if light is None else light.copy()
+        self._zoom = zoom
         self._chi2: list[tuple[float, int]] = []
 
     @property
@@ -140,6 +152,12 @@ class _Collected:
         else:
             self._std.add(tile, part.std)
         self.residual[tile.place] = part.residual[tile.take]
+        if self.light is not None and isinstance(part.patterns, np.ndarray):
+            place, take = (
+                (slice(None), *(finer(side, self._zoom) for side in sides))
+                for sides in (tile.place, tile.take)
+            )
+            self.light[place] = part.patterns[take]
         self._chi2.append((part.chi2, self.residual[tile.place].size))
 
 
@@ -235,7 +253,8 @@ class _Field:
     def result(self, stage: str, words: str) -> Reconstruction:
         """Put the tiles together."""
         found = self.collected
-        return self._case.result(
+        case = self._case if found.light is None else replace(self._case, illumination=found.light)
+        return case.result(
             self._quick,
             found.image.image(),
             found.std,
@@ -247,7 +266,10 @@ class _Field:
         )
 
     def _begin(self) -> None:
-        self.collected = _Collected(self._case.shape, self._settings.zoom)
+        light: Patterns | Frames | None = self._case.illumination
+        if self._settings.pattern != "speckle" or not isinstance(light, np.ndarray):
+            light = None
+        self.collected = _Collected(self._case.shape, self._settings.zoom, light)
 
     def _part(self, i: int) -> Case:
         return replace(self._case.cropped(*self._tiles[i].read), settings=self._settings)
