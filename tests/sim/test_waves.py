@@ -23,7 +23,10 @@ from napari_physgen.sim.saturation import (
     harmonics,
     saturated,
 )
+from napari_physgen.sim.scene import Scene
 from napari_physgen.sim.simulate import CAMERA, filaments
+from napari_physgen.sim.variational import Solution
+from napari_physgen.sim.warm import Warm
 from napari_physgen.sim.wiener import Bands, wiener
 
 SIZE = 96
@@ -269,6 +272,25 @@ def test_saturation_is_a_parameter_of_the_forward_model() -> None:
     misfit = (physics(rho) - target(rho).detach()).square().sum()
     (slope,) = torch.autograd.grad(misfit, physics.saturation)
     assert slope < 0  # more saturation explains the frames better
+
+
+def test_saturation_refined_with_an_image_goes_on_to_the_next_stack() -> None:
+    light = saturated_stripes(SATURATED, 1, 2.0, 0.8)
+    canvas = Canvas.around((16, 16), 2, 4)
+    fitted = SaturatedOperator.sinusoidal(light, OTF, canvas)
+    with torch.no_grad():
+        fitted.mixing += 0.1 * torch.randn(2, 5, 2, generator=torch.Generator().manual_seed(0))
+        fitted.dose += 0.05
+        fitted.saturation += 0.3
+    weights = fitted.mixed().detach()
+    scene = Scene(fitted, torch.ones(canvas.fine_size), torch.tensor(1.0))
+    known = Warm.of(scene, Solution(0.1, 1.0, False), ()).improved(light)
+    again = SaturatedOperator.sinusoidal(known, OTF, canvas).mixed().detach()
+    assert known.saturation == pytest.approx(2.3)
+    np.testing.assert_allclose(again, weights / weights[..., 0].mean(), atol=1e-3)
+    np.testing.assert_allclose(
+        SimOperator.sinusoidal(known, OTF, canvas).mixing.detach(), again, atol=1e-3
+    )
 
 
 # --- layouts

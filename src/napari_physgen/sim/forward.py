@@ -241,13 +241,13 @@ class SimOperator(nn.Module):
         """Return what else the fit found out, by name."""
         return {} if self.background is None else {"background": float(self.background)}
 
-    def _mixed(self) -> Tensor:
+    def mixed(self) -> Tensor:
         """Return the mixing weights (angle, phase, basis) where the sample has not moved."""
         return self.mixing
 
     def _weights(self) -> Tensor:
         """Return the mixing weights, turned so that a shift moves the object, not the pattern."""
-        mixing = self._mixed()
+        mixing = self.mixed()
         if self.wavevectors is None:
             return mixing * torch.eye(mixing.shape[1]).to(mixing)
         turn = 2 * math.pi * (self.wavevectors * self.shift[:, None]).sum(2)[:, None]

@@ -153,9 +153,10 @@ class SaturatedOperator(SimOperator):
 
     def figures(self) -> dict[str, float]:
         """Return the saturation as refined with the image."""
-        return {"saturation_refined": float(self.saturation)}
+        return {"saturation_refined": self.saturation.item()}
 
-    def _mixed(self) -> Tensor:
+    def mixed(self) -> Tensor:
+        """Return the mixing weights (angle, phase, basis) where the sample has not moved."""
         phase, log_brightness = self.mixing.unbind(-1)
         depths = harmonics(self.dose[:, 0], self.saturation)[:, None]
         theta = phase[..., None] * torch.arange(1, HARMONICS + 1).to(phase)

@@ -56,8 +56,12 @@ class Warm:
     ----------
     solution : Solution
         Its lambda and held-out chi2.
-    log_gain, shift, mixing : numpy.ndarray
-        Fitted gains, shifts and patterns, see `SimOperator`.
+    log_gain, shift : numpy.ndarray
+        Fitted gains and shifts, see `SimOperator`.
+    mixing : numpy.ndarray
+        (angle, phase, basis), the fitted weights of the patterns.
+    saturation : float or None
+        The fitted one, if the light saturates.
     networks : sequence of torch.nn.Module
         Trained ones, if there are any.
     """
@@ -66,15 +70,17 @@ class Warm:
     log_gain: NDArray[np.float32]
     shift: NDArray[np.float32]
     mixing: NDArray[np.float32]
+    saturation: float | None = None
     networks: Sequence[nn.Module] = ()
 
     @classmethod
     def of(cls, scene: Scene, solution: Solution, networks: Sequence[nn.Module]) -> Warm:
         """Keep what a solved scene knows."""
         operator = scene.operator
-        fitted = (operator.log_gain, operator.shift, operator.mixing)
+        fitted = (operator.log_gain, operator.shift, operator.mixed())
         gain, shift, mixing = (p.detach().cpu().numpy().copy() for p in fitted)
-        return cls(solution, gain, shift, mixing, networks)
+        saturation = operator.figures().get("saturation_refined")
+        return cls(solution, gain, shift, mixing, saturation, networks)
 
     def improved(self, patterns: Patterns) -> Patterns:
         """Return the patterns of the stack as they were fitted along with its image."""
@@ -91,6 +97,7 @@ class Warm:
             modulation=depths[:, 0],
             intensities=strength / strength.mean(),
             overtones=more,
+            saturation=self.saturation,
         )
 
     def lost(self, chi2: float, measurement: Measurement) -> bool:
