@@ -33,8 +33,8 @@ from napari_physgen.sim._report_residual import parts
 from napari_physgen.sim._report_resolution import Reach, halves
 from napari_physgen.sim.case import Case
 from napari_physgen.sim.forward import Canvas, SimOperator
-from napari_physgen.sim.illumination import known_illumination
-from napari_physgen.sim.report import _as_recorded
+from napari_physgen.sim.light import speckle
+from napari_physgen.sim.reconstruct import prepare
 from napari_physgen.sim.simulate import CAMERA, default_patterns, filaments
 
 SIZE = 96
@@ -329,12 +329,68 @@ def test_the_command_writes_reports_beside_each_other(tmp_path: Path, capsys) ->
     assert "cell.tif:" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("order", ["angle-phase", "phase-angle"])
-def test_known_frames_of_a_result_go_back_into_the_order_of_the_raw_frames(order: str) -> None:
+def numbered(count: int) -> np.ndarray:
+    """Return frames (frame, y, x) that tell their place."""
+    noise = np.random.default_rng(0).integers(0, 3, (count, 64, 64))
+    return np.asarray(100 * np.arange(1, count + 1)[:, None, None] + noise, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("order", "shape"),
+    [
+        ("angle-phase", (12, 64, 64)),
+        ("phase-angle", (12, 64, 64)),
+        ("phase-angle-z", (12, 64, 64)),
+        ("auto", (4, 3, 64, 64)),
+        ("widefield-phase-angle", (13, 64, 64)),
+        ("montage-phase-angle", (256, 192)),
+    ],
+)
+def test_the_light_that_a_result_keeps_meets_the_frames_it_was_given_for(
+    order: str, shape: tuple[int, ...]
+) -> None:
     settings = SETTINGS.model_copy(update={"order": order, "phases": 4, "zoom": 1})
-    given = np.arange(1.0, 13.0, dtype=np.float32)[:, None, None] * np.ones((64, 64), np.float32)
-    kept = known_illumination(given, (64, 64), order, settings)
-    np.testing.assert_allclose(_as_recorded(kept, settings), given / given.mean(), rtol=1e-6)
+    light = numbered(12)
+    raw = light
+    if order.startswith("widefield"):
+        raw = np.concatenate([numbered(1), raw])
+    if order.startswith("montage"):
+        raw = raw.reshape(4, 3, 64, 64).swapaxes(1, 2)
+    raw = raw.reshape(shape)
+    made = run(prepare(raw, settings, light)).case
+    again = run(prepare(raw, settings, light=made.illumination)).case
+    np.testing.assert_array_equal(again.frames, made.frames)
+    np.testing.assert_allclose(again.illumination, made.illumination, rtol=1e-5)
+    assert isinstance(again.illumination, np.ndarray)
+    ratio = again.frames.mean((2, 3)).ravel() / again.illumination.mean((1, 2))
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("pattern", ["given", "speckle"])
+def test_a_report_is_made_with_the_light_of_the_result(pattern: str) -> None:
+    changes = {"pattern": pattern, "order": "phase-angle", "iterations": 3}
+    settings = SETTINGS.model_copy(update=changes)
+    count = {"given": 20, "speckle": 50}[pattern]
+    canvas = Canvas.around((64, 64), 2, 24)
+    seen = speckle((128, 128), settings, count, 0)
+    operator = SimOperator.given(
+        seen, 1, Otf.ideal(1.4, 525, DAMPING), canvas, settings.pixel_size_nm
+    )
+    with torch.no_grad():
+        truth = torch.from_numpy(filaments((128, 128), 3))
+        photons = operator(canvas.pad(truth, 2)).clamp_min(0)[0].numpy()
+    photons *= 400 / photons.mean()
+    rng = np.random.default_rng(1)
+    raw = CAMERA.offset + CAMERA.gain * rng.poisson(photons) + rng.normal(0, 1, photons.shape)
+    result = replace(
+        truth_as_result(),
+        image=truth.numpy(),
+        std=None,
+        residual=np.ones((64, 64), np.float32),
+        patterns=seen,
+    )
+    report = run(check(raw, settings, result=result))
+    assert {c.name: c for c in report.checks}["residual"].verdict == "good"
 
 
 def test_a_frame_of_plain_light_is_left_out_as_in_the_reconstruction() -> None:

@@ -180,12 +180,20 @@ def prepare(
     settings: SimSettings,
     patterns: Patterns | ArrayLike | None = None,
     otf: Otf | ArrayLike | str | Path | None = None,
+    light: Frames | None = None,
 ) -> Job[Prepared]:
-    """Parse what `reconstruct` is given, and find the patterns where they are not (a job)."""
+    """Parse what `reconstruct` is given, and find the patterns where they are not (a job).
+
+    The light that a result keeps, (frame, y, x) with the angle slowest, may be given instead of
+    patterns; unknown speckle is known then.
+    """
     settings = laid_out(settings, raw)
     stack = ingest(raw, settings)
     measured = detection_otf(settings, stack.shape, otf)
     stopped = False
+    if light is not None:
+        settings = settings.model_copy(update={"pattern": "given"})
+        patterns = light
     if patterns is None and settings.pattern == "given":
         patterns = read_illumination(settings)
     if settings.pattern == "speckle":
@@ -200,7 +208,8 @@ def prepare(
         damping = patterns.otf_damping
     else:
         order = "angle-phase" if stack.order == "auto" else stack.order
-        illumination = known_illumination(patterns, stack.shape, order, settings)
+        written = order if light is None else "angle-phase"
+        illumination = known_illumination(patterns, stack.shape, written, settings)
         damping = None
     camera = stack.camera(settings)
     case = Case(

@@ -79,12 +79,15 @@ def check(
     UserError
         If stack, patterns or OTF cannot be used.
     """
-    given = result.patterns if patterns is None and result is not None else patterns
-    if patterns is None and given is not None and not isinstance(given, Patterns):
-        given = _as_recorded(np.asarray(given), settings)
-    if given is None:
+    given, kept = patterns, None
+    if patterns is None:
         settings, _ = yield from portion(settled(raw, settings), 0, 0)
-    ready = yield from portion(prepare(raw, settings, given, otf), 0, SEARCH)
+        found = None if result is None else result.patterns
+        if isinstance(found, Patterns):
+            given = found
+        else:
+            kept = found
+    ready = yield from portion(prepare(raw, settings, given, otf, kept), 0, SEARCH)
     case = ready.case
     book = _Book(case)
     yield _progress(SEARCH, "checking the raw frames")
@@ -101,14 +104,6 @@ def check(
         book.detail(result, rings, method)
         book.image(result)
     return book.closed()
-
-
-def _as_recorded(frames: NDArray[np.float32], settings: SimSettings) -> NDArray[np.float32]:
-    """Return known frames, which a result keeps sorted by angle, in the order of the raw frames."""
-    if settings.order != "phase-angle":
-        return frames
-    sorted_frames = frames.reshape(settings.angles, settings.phases, *frames.shape[1:])
-    return sorted_frames.swapaxes(0, 1).reshape(frames.shape)
 
 
 def _progress(share: float, message: str) -> Progress:
