@@ -185,6 +185,24 @@ def test_stop_keeps_the_solved_tiles_and_takes_the_quick_image_for_the_rest(
     assert (result.image != result.wiener).mean() > 0.5
 
 
+def test_after_a_stop_the_misfit_is_that_of_the_solved_tiles(
+    raw: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However badly the quick image fits that stands for the others."""
+    module = importlib.import_module("napari_physgen.sim.reconstruct")
+    monkeypatch.setattr(module, "wiener", lambda *_: np.full((128, 320), 1e4, np.float32))
+
+    def listener(progress: Progress) -> Stop | None:
+        if not progress.message.startswith("tile"):
+            return None
+        return Stop() if progress.step % (progress.total // TILES) == 20 else None
+
+    result = run(reconstruct(raw, using(), PATTERNS), listener)
+    assert f"{TILES - 1} of them are the Wiener image" in result.summary
+    assert result.residual.max() > 100
+    assert result.chi2 < 5
+
+
 def test_tuning_starts_the_tiles_again_so_that_all_are_equally_smooth(raw: np.ndarray) -> None:
     smooth = run(reconstruct(raw, using(regularisation=1.0, iterations=10), PATTERNS))
     sent = False

@@ -135,7 +135,7 @@ class _Collected:
 
     @property
     def chi2(self) -> float:
-        """Mean of the tiles' held-out chi2, by their share of the field."""
+        """Mean of the solved tiles' held-out chi2, by their share of the field."""
         values, pixels = zip(*self._chi2, strict=True)
         return float(np.average(values, weights=pixels))
 
@@ -144,21 +144,23 @@ class _Collected:
         """Standard deviation, if all tiles have one."""
         return None if self._without_std else self._std.image()
 
-    def add(self, tile: Tile, part: Reconstruction) -> None:
-        """Put in the result of a tile."""
+    def add(self, tile: Tile, part: Reconstruction, solved: bool = True) -> None:
+        """Put in the result of a tile, or what stands for it: that is not judged."""
         self.image.add(tile, part.image)
         if part.std is None:
             self._without_std += 1
         else:
             self._std.add(tile, part.std)
         self.residual[tile.place] = part.residual[tile.take]
+        if not solved:
+            return
+        self._chi2.append((part.chi2, self.residual[tile.place].size))
         if self.light is not None and isinstance(part.patterns, np.ndarray):
             place, take = (
                 (slice(None), *(finer(side, self._zoom) for side in sides))
                 for sides in (tile.place, tile.take)
             )
             self.light[place] = part.patterns[take]
-        self._chi2.append((part.chi2, self.residual[tile.place].size))
 
 
 class _Field:
@@ -306,7 +308,7 @@ class _Field:
         if quick is not None:
             canvas = scene.operator.canvas
             rho = canvas.pad(torch.from_numpy(quick), canvas.zoom).to(self._device)
-        self.collected.add(self._tiles[i], finish(rho, None, "wiener", ""))
+        self.collected.add(self._tiles[i], finish(rho, None, "wiener", ""), solved=False)
         self._left += 1
 
     def _by_structure(self, share: float) -> int:
