@@ -178,14 +178,13 @@ def process_file(
     from napari_physgen.io import Image, read_stack, write_imagej_tiff, write_ome_tiff
     from napari_physgen.io.growing import GrowingTiff
     from napari_physgen.recipe import TOOLS, Recipe, start
-    from napari_physgen.sim.stacks import USUAL
 
     stack = read_stack(path)
     name, final = TOOLS[tool].inputs[0], Path(f"{target}.ome.tif")
     pixel_size = getattr(settings, "pixel_size_nm", stack.pixel_size_nm)
     if TOOLS[tool].series:
         raw, axes = stack.series()
-        growing = GrowingTiff(final, axes or USUAL, pixel_size)
+        growing = GrowingTiff(final, pixel_size)
         inputs, sources = {name: raw}, {name: path.name}
         whole = yield from start(tool, settings, inputs, sources=sources, axes=axes, sink=growing)
         finished = [whole]

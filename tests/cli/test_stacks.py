@@ -67,6 +67,18 @@ def test_a_series_is_repeated_from_its_file(folder: Path, tmp_path: Path) -> Non
     assert [path.name for path in stacks_in([folder], "sim")] == ["a.tif", "b.npy", "c.npy"]
 
 
+def test_planes_of_a_frame_order_are_an_axis_of_the_file(tmp_path: Path, movie: np.ndarray) -> None:
+    """Two time points of two planes, the frames of an angle plane after plane."""
+    times = np.stack([movie[:2], movie[1:]]).reshape(2, 2, 3, 3, 64, 64)
+    raw = times.swapaxes(1, 2).reshape(2, 18, 64, 64)
+    tifffile.imwrite(tmp_path / "a.tif", raw, imagej=True, metadata={"axes": "TZYX"})
+    flags = [*FLAGS, "--order", "angle-z-phase"]
+    cli.main(["sim", str(tmp_path / "a.tif"), "-o", str(tmp_path / "out"), *flags])
+    made = read_stack(tmp_path / "out/a_sim.ome.tif")
+    assert made.axes[:2] == ("t", "z")
+    assert made.data.shape[:2] == (2, 2)
+
+
 def test_ctrl_c_saves_the_time_points_that_are_finished(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

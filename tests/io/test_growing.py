@@ -20,8 +20,8 @@ WIDE = Output("widefield", np.full((4, 3), 1, np.float32))
 
 
 def test_the_file_opens_at_any_time_with_what_is_finished(tmp_path: Path) -> None:
-    growing = GrowingTiff(tmp_path / "cell.ome.tif", ("t", "z"), 80.0)
-    sim, wide = growing([SIM, WIDE], (4, 2))
+    growing = GrowingTiff(tmp_path / "cell.ome.tif", 80.0)
+    sim, wide = growing([SIM, WIDE], {"t": 4, "z": 2})
     assert sim.shape == (4, 2, 8, 6)
     sim[0, 1], wide[0, 1] = SIM.data, WIDE.data
     assert growing.unfinished.name == "cell.unfinished.ome.tif"
@@ -36,8 +36,8 @@ def test_the_file_opens_at_any_time_with_what_is_finished(tmp_path: Path) -> Non
 
 
 def test_the_final_file_takes_its_place(tmp_path: Path) -> None:
-    growing = GrowingTiff(tmp_path / "cell.ome.tif", ("t",))
-    (sim,) = growing([SIM], (3,))
+    growing = GrowingTiff(tmp_path / "cell.ome.tif")
+    (sim,) = growing([SIM], {"t": 3})
     sim[:2] = SIM.data
     growing.finish([Image("SIM", sim[:2], ("t", "y", "x"))])
     assert [path.name for path in tmp_path.iterdir()] == ["cell.ome.tif"]
@@ -50,8 +50,8 @@ import os, signal
 import numpy as np
 from napari_physgen.io.growing import GrowingTiff
 from napari_physgen.outputs import Output
-sim, = GrowingTiff({str(tmp_path / "cell.ome.tif")!r}, ("t",))(
-    [Output("SIM", np.zeros((64, 64), np.float32))], (5,))
+sim, = GrowingTiff({str(tmp_path / "cell.ome.tif")!r})(
+    [Output("SIM", np.zeros((64, 64), np.float32))], {{"t": 5}})
 sim[0], sim[1] = 1, 2
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -63,4 +63,4 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="could not be saved"):
-        GrowingTiff(tmp_path / "none/cell.ome.tif", ("t",))([SIM], (2,))
+        GrowingTiff(tmp_path / "none/cell.ome.tif")([SIM], {"t": 2})

@@ -77,6 +77,17 @@ def test_axes_in_front_of_the_frames_are_a_series(
     assert (stacks and stacks.shape) == series
 
 
+def test_planes_of_a_frame_order_are_an_axis_of_the_series() -> None:
+    raw = np.zeros((2, 36, 64, 64))
+    planes = SETTINGS.model_copy(update={"order": "angle-z-phase"})
+    for named, axes in [(("t",), ("t", "z")), (("z",), ("z", "t")), ((), ("t", "z"))]:
+        stacks = Stacks.of(raw, planes, named)
+        assert stacks is not None
+        assert (stacks.shape, stacks.axes) == ((2, 4), axes)
+    with pytest.raises(UserError, match="2 axes in front"):
+        Stacks.of(raw.reshape(2, 4, 9, 64, 64), QUICK, ("t",))
+
+
 def test_a_lazy_series_is_read_one_stack_at_a_time(movie: np.ndarray) -> None:
     largest = 0
 

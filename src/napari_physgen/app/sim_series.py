@@ -14,7 +14,7 @@ from napari_physgen.outputs import Output
 from napari_physgen.sim.stacks import in_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -115,9 +115,9 @@ class Growing:
         self._image: np.ndarray | None = None
         self._zoom = 1.0
 
-    def sink(self, first: Sequence[Output], shape: tuple[int, ...]) -> list[np.ndarray]:
+    def sink(self, first: Sequence[Output], sizes: Mapping[str, int]) -> list[np.ndarray]:
         """Make the arrays of the series; called by the job."""
-        arrays = in_memory(first, shape)
+        arrays = in_memory(first, sizes)
         self._image, self._zoom = arrays[0], first[0].zoom
         return arrays
 

@@ -20,7 +20,7 @@ from napari_physgen.io.ome_tiff import lay_out, write_ome_tiff
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_physgen.outputs import Output
 
@@ -34,8 +34,6 @@ class GrowingTiff:
     ----------
     path : path-like
         The final file, ``NAME.ome.tif``.
-    axes : sequence of str
-        Names of the axes of the series.
     pixel_size_nm : float, optional
         Pixel size of the raw frames, nm.
     """
@@ -43,16 +41,21 @@ class GrowingTiff:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        axes: Sequence[str],
         pixel_size_nm: float | tuple[float, float] | None = None,
     ) -> None:
         self.path = Path(path)
         stem = self.path.name.removesuffix(self.path.suffix).removesuffix(".ome")
         self.unfinished = self.path.with_name(stem + ENDING)
-        self._axes, self._pixel = tuple(axes), pixel_size_nm
+        self._pixel = pixel_size_nm
 
-    def __call__(self, first: Sequence[Output], shape: tuple[int, ...]) -> list[np.ndarray]:
+    def __call__(self, first: Sequence[Output], sizes: Mapping[str, int]) -> list[np.ndarray]:
         """Lay the file out for the outputs of the first stack; return its planes as arrays.
+
+        Parameters
+        ----------
+        first : sequence of Output
+        sizes : mapping
+            The axes of the series: their sizes by their names.
 
         Raises
         ------
@@ -63,8 +66,8 @@ class GrowingTiff:
             Image.of(
                 replace(
                     output,
-                    data=np.broadcast_to(output.data, (*shape, *output.data.shape)),
-                    axes=(*self._axes[: len(shape)], *output.axes),
+                    data=np.broadcast_to(output.data, (*sizes.values(), *output.data.shape)),
+                    axes=(*sizes, *output.axes),
                 ),
                 self._pixel,
             )

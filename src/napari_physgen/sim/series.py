@@ -175,7 +175,8 @@ class _Series:
         outputs = [output for output in result.outputs() if output.name in IMAGES]
         if self._first is None:
             self._first = result
-            arrays = self._sink(outputs, self._stacks.shape)
+            sizes = dict(zip(self._stacks.axes, self._stacks.shape, strict=True))
+            arrays = self._sink(outputs, sizes)
             names = [output.name for output in outputs]
             self._images = dict(zip(names, arrays, strict=True))
         for output in outputs:

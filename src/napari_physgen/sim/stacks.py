@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, Self
@@ -20,21 +20,26 @@ if TYPE_CHECKING:
     from napari_physgen.outputs import Output
     from napari_physgen.sim.settings import SimSettings
 
-Sink = Callable[[Sequence["Output"], tuple[int, ...]], "list[NDArray[Any]]"]
-"""``sink(first, shape)``: arrays (*shape, *plane) for the outputs like those of the first stack.
+Sink = Callable[[Sequence["Output"], Mapping[str, int]], "list[NDArray[Any]]"]
+"""``sink(first, sizes)``: arrays for the outputs like those of the first stack.
 
-They are filled one stack at a time.
+In front of the axes of the outputs they have those of the series: `sizes` by their names. They are
+filled one stack at a time.
 """
 
 WORDS = {"t": "time", "z": "plane", "c": "channel"}
 USUAL = ("t", "z", "c")
 """Names of axes that nobody named, as many as there are."""
 
+REPEATED = ("z", "t")
+"""What a frame order repeats, if the other axes do not have it."""
+
 CHANNELS = ("c", "channel")
 
 
-def in_memory(first: Sequence[Output], shape: tuple[int, ...]) -> list[NDArray[Any]]:
+def in_memory(first: Sequence[Output], sizes: Mapping[str, int]) -> list[NDArray[Any]]:
     """Return arrays in memory; see `Sink`."""
+    shape = tuple(sizes.values())
     return [np.zeros((*shape, *output.data.shape), output.data.dtype) for output in first]
 
 
@@ -64,7 +69,8 @@ class Stacks:
         """Find the axes in front of the stacks; None for one stack, or what is none.
 
         Four axes are one stack if the first two have as many entries as there are angles and
-        phases. Several times as many frames as a stack has are stacks one after the other.
+        phases. Several times as many frames as a stack has are stacks one after the other; an
+        order with planes gives them an axis behind those that `axes` names.
         """
         array: Any = raw if hasattr(raw, "ndim") and hasattr(raw, "shape") else np.asarray(raw)
         arrangement = Arrangement.parse(settings.order)
@@ -80,6 +86,8 @@ class Stacks:
         if not shape:
             return None
         names = tuple(axes) or USUAL[: len(shape)]
+        if order != settings.order and len(names) == len(shape) - 1:
+            names += (next(name for name in (*REPEATED, "frame") if name not in names),)
         if len(names) != len(shape):
             raise UserError(
                 f"The series has {len(shape)} axes in front of its frames, but {len(names)} "
