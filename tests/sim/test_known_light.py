@@ -84,6 +84,22 @@ def test_frames_of_known_light_need_no_angles_and_phases(raw: np.ndarray) -> Non
     assert laid_out(chosen, raw) == chosen
 
 
+def test_frames_of_known_light_several_times_over_are_a_series(
+    tmp_path: Path, light: np.ndarray, raw: np.ndarray
+) -> None:
+    quick = SETTINGS.model_copy(update={"iterations": 5})
+    flat = np.concatenate([raw, raw])
+    series = run(reconstruct(flat, quick, patterns=light))
+    assert series.image.shape == (2, *OBJECT.shape)
+    np.testing.assert_array_equal(series.image[0], run(reconstruct(raw, quick, light)).image)
+    path = tmp_path / "light.npy"
+    np.save(path, light)
+    from_file = run(reconstruct(flat, quick.model_copy(update={"illumination": path})))
+    np.testing.assert_array_equal(from_file.image, series.image)
+    with pytest.raises(UserError, match="15 frames of"):
+        run(reconstruct(flat[:-1], quick, light))
+
+
 def test_known_light_must_be_given(raw: np.ndarray) -> None:
     with pytest.raises(UserError, match="choose the layer or the file"):
         run(reconstruct(raw, SETTINGS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,11 +65,14 @@ def known_illumination(
     return np.asarray(array / array.mean())
 
 
-def laid_out(settings: SimSettings, raw: ArrayLike) -> SimSettings:
+def laid_out(
+    settings: SimSettings, raw: ArrayLike, light: Patterns | ArrayLike | None = None
+) -> SimSettings:
     """Return the settings with a layout that fits a stack (frame, y, x) of known or random light.
 
     Where each frame has its own pattern, angles and phases only say which frames share a gain.
-    Frames that do not fill them count as one group.
+    Frames that do not fill them count as one group. Several times as many frames as there are of
+    known `light` (frame, y, x) are a series, whose stacks have as many.
 
     Raises
     ------
@@ -84,6 +88,9 @@ def laid_out(settings: SimSettings, raw: ArrayLike) -> SimSettings:
             f"Unknown speckle takes {FEWEST} frames or more to be told from the sample, but the "
             f"stack has {count}: record more, or give the light of each frame (pattern 'given')."
         )
+    known = np.shape(light)[:-2] if settings.pattern == "given" and light is not None else ()
+    if known and min(known) > 0 and count % prod(known) == 0:
+        count = prod(known)
     if settings.pattern == "given" and settings.frames == count:
         return settings
     layout = {"angles": 1, "phases": count, "order": "angle-phase"}
