@@ -152,9 +152,9 @@ def process_files(
     if len({stem(path) for path in paths}) < len(paths):
         raise UserError("Two of the stacks have the same name: save them into different folders.")
     files: list[Done] = []
-    stopped = False
+    heard: list[Command] = []
     for number, path in enumerate(paths, 1):
-        if stopped:
+        if Stop() in heard:
             done = Done(path, None, ("left out after the stop",))
         else:
             where = f"{path.name}: "
@@ -162,7 +162,7 @@ def process_files(
                 where = f"file {number} of {len(paths)}, {where}"
             try:
                 job = process_file(tool, settings, path, out / f"{stem(path)}_{tool}", imagej)
-                done, stopped = yield from _heard(placed(job, where))
+                done = yield from relayed(placed(job, where), hear=heard.append)
             except UserError as error:
                 done = Done(path, None, (str(error),))
         files.append(done)

@@ -10,9 +10,10 @@ import pytest
 import tifffile
 from sim_sample import PATTERNS, SETTINGS, truth
 
+from napari_physgen import batch as batch_module
 from napari_physgen import cli
-from napari_physgen.backend import run
-from napari_physgen.batch import process_files, stacks_in
+from napari_physgen.backend import Job, Progress, Stop, run
+from napari_physgen.batch import Done, process_files, stacks_in
 from napari_physgen.errors import UserError
 from napari_physgen.io import read_record, read_stack
 from napari_physgen.sim import series as series_module
@@ -103,6 +104,19 @@ def test_a_batch_is_a_job_that_says_where_it_is(folder: Path, tmp_path: Path) ->
     assert "file 1 of 2, a.tif: time 2 of 3: Wiener" in told
     assert batch.metrics == {"files": 2, "failed": 1}
     assert batch.summary.startswith("1 of 2 files are done. b.npy: The stack has 5 frames")
+
+
+def test_a_stop_in_a_file_that_fails_leaves_out_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> Job[Done]:
+        yield Progress(0, 1, "looking")
+        raise UserError("No patterns.")
+
+    monkeypatch.setattr(batch_module, "process_file", failing)
+    paths = [Path("a.tif"), Path("b.tif")]
+    batch = run(process_files("sim", QUICK, paths, tmp_path), lambda _: Stop())
+    assert [done.words[0] for done in batch.files] == ["No patterns.", "left out after the stop"]
 
 
 def test_a_folder_without_stacks_is_named(tmp_path: Path) -> None:
