@@ -10,11 +10,11 @@ import torch
 
 from napari_physgen.errors import UserError
 from napari_physgen.io import read_stack
+from napari_physgen.sim.results import Patterns
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_physgen.sim.results import Patterns
     from napari_physgen.sim.settings import SimSettings
 
     Frames = NDArray[np.float32]
@@ -88,7 +88,9 @@ def laid_out(
             f"Unknown speckle takes {FEWEST} frames or more to be told from the sample, but the "
             f"stack has {count}: record more, or give the light of each frame (pattern 'given')."
         )
-    known = np.shape(light)[:-2] if settings.pattern == "given" and light is not None else ()
+    known: tuple[int, ...] = ()
+    if settings.pattern == "given" and not (light is None or isinstance(light, Patterns)):
+        known = np.shape(light)[:-2]
     if known and min(known) > 0 and count % prod(known) == 0:
         count = prod(known)
     if settings.pattern == "given" and settings.frames == count:
