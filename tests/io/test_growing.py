@@ -44,6 +44,26 @@ def test_the_final_file_takes_its_place(tmp_path: Path) -> None:
     assert read_stack(tmp_path / "cell.ome.tif").data.shape == (2, 8, 6)
 
 
+def test_a_file_in_use_that_cannot_be_taken_away_does_not_lose_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows while its arrays are in memory."""
+
+    unlink = Path.unlink
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path == growing.unfinished:
+            raise PermissionError("used by another process")
+        unlink(path, missing_ok)
+
+    growing = GrowingTiff(tmp_path / "cell.ome.tif")
+    (sim,) = growing([SIM], {"t": 3})
+    sim[:] = SIM.data
+    monkeypatch.setattr(Path, "unlink", refused)
+    assert growing.finish([Image("SIM", sim, ("t", "y", "x"))]) == growing.path
+    assert read_stack(growing.path).data.shape == (3, 8, 6)
+
+
 def test_a_killed_program_leaves_the_finished_planes(tmp_path: Path) -> None:
     program = f"""
 import os, signal

@@ -7,6 +7,7 @@ program was killed. `finish` writes the final file, whole or not at all, and tak
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,7 +85,11 @@ class GrowingTiff:
         return [m.reshape(image.data.shape) for m, image in zip(maps, images, strict=True)]
 
     def finish(self, images: Sequence[Image]) -> Path:
-        """Write the final file and take the unfinished one away."""
+        """Write the final file and take the unfinished one away.
+
+        Windows lets nobody take a file whose arrays are in use: there it stays.
+        """
         written = write_ome_tiff(self.path, images)
-        self.unfinished.unlink(missing_ok=True)
+        with suppress(PermissionError):
+            self.unfinished.unlink(missing_ok=True)
         return written
