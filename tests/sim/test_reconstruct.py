@@ -166,6 +166,14 @@ def test_stop_before_the_first_iteration_returns_the_wiener_image(
     assert told[-1].message == "Wiener"
 
 
+def test_stop_while_the_frame_order_is_found_returns_the_wiener_image(raw: np.ndarray) -> None:
+    _, listener = told_to(Stop(), "trying", 0)
+    frames = np.concatenate([raw.mean(0, keepdims=True), raw])
+    result = run(reconstruct(frames, using(method="pinn", order="auto")), listener)
+    assert result.stage == "wiener"
+    assert "Frame order widefield-angle-phase" in result.summary
+
+
 def test_stop_while_iterating_returns_that_image_at_once_and_skips_the_network(
     raw: np.ndarray,
 ) -> None:

@@ -147,6 +147,29 @@ def test_a_stop_keeps_the_stacks_that_are_finished(movie: np.ndarray) -> None:
     assert "Stopped early" in series.summary
 
 
+@pytest.mark.parametrize(("order", "word"), [("auto", "trying"), ("angle-phase", "reading")])
+def test_a_stop_before_the_first_stack_reads_no_more_of_the_series(
+    movie: np.ndarray, order: str, word: str
+) -> None:
+    """Its Wiener image is made, with patterns from what was read, estimated once."""
+    told: list[str] = []
+
+    def listener(progress: Progress) -> Stop | None:
+        told.append(progress.message)
+        return Stop() if progress.message.startswith(word) else None
+
+    settings = SETTINGS.model_copy(update={"order": order})
+    series = run(reconstruct(movie.reshape(27, SIZE, SIZE), settings), listener)
+    assert isinstance(series, Series)
+    assert series.image.shape == (1, 2 * SIZE, 2 * SIZE)
+    assert series.stage == "wiener"
+    assert told.count("reading the series") == 1
+    alone: list[str] = []
+    known = QUICK.model_copy(update={"order": "angle-phase"})
+    run(reconstruct(movie[0], known), lambda p: alone.append(p.message))
+    assert sum("looking" in m for m in told) == sum("looking" in m for m in alone)
+
+
 def test_a_dark_time_point_is_left_empty_and_named(movie: np.ndarray) -> None:
     raw = movie.copy()
     raw[1] = 100

@@ -16,7 +16,7 @@ import scipy.fft
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
-from napari_physgen.backend.job import Progress
+from napari_physgen.backend.job import Progress, Stop, relayed
 from napari_physgen.errors import UserError
 from napari_physgen.physics.optics import TYPICAL_DAMPING, Otf
 from napari_physgen.sim._bands import Field, equal_phases, overlap, turn_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_physgen.backend import Job
+    from napari_physgen.backend import Command, Job
     from napari_physgen.sim._bands import Real
     from napari_physgen.sim.results import Patterns
     from napari_physgen.sim.settings import SimSettings
@@ -49,19 +49,25 @@ def common_patterns(
     """Estimate what the stacks at `places` have in common (a job).
 
     On their mean, which has the least noise. If the verdict on it is not good or if phases that
-    moved may have blurred it, on the brightest stack too, and the better one is taken.
+    moved may have blurred it, on the brightest stack too, and the better one is taken. After a stop
+    no further stack is read, and the mean of those that were is enough.
     """
     total: Any = 0.0
     brightest, most = places[0], -np.inf
+    heard: list[Command | None] = []
     for number, place in enumerate(places):
-        yield Progress(number, len(places), "reading the series")
+        if Stop() in heard:
+            places = places[:number]
+            break
+        heard.append((yield Progress(number, len(places), "reading the series")))
         frames = stacks[place].astype(np.float32)
         total = total + frames
         light = float(np.mean(frames))
         if light > most:
             brightest, most = place, light
-    mean = yield from estimate_patterns(total / np.float32(len(places)), settings, otf)
-    if len(places) == 1:
+    job = estimate_patterns(total / np.float32(len(places)), settings, otf)
+    mean = yield from relayed(job, hear=heard.append)
+    if len(places) == 1 or Stop() in heard:
         return mean
     single = yield from estimate_patterns(stacks[brightest], settings, otf)
     blurred = mean.modulation.mean() < BLURRED * single.modulation.mean()

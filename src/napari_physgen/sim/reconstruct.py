@@ -99,15 +99,21 @@ def reconstruct(
     """
     from napari_physgen.sim.series import reconstruct_series  # it builds on this module
 
-    settings, order = laid_out(settings, raw), ""
+    if patterns is None and settings.pattern == "given":
+        patterns = read_illumination(settings)
+    settings, order, stopped = laid_out(settings, raw, patterns), "", False
     if patterns is None:
-        settings, order = yield from settled(raw, settings)
+        job = overheard(settled(raw, settings), settings)
+        (found, order), settings, stopped = yield from job
+        settings = settings.model_copy(update={"order": found.order})
     stacks = Stacks.of(raw, settings, axes)
     result: Reconstruction
     if stacks is None:
+        if stopped:
+            settings = settings.model_copy(update={"method": "wiener"})
         result = yield from reconstruct_stack(raw, settings, patterns, otf)
     else:
-        result = yield from reconstruct_series(stacks, settings, patterns, otf, sink)
+        result = yield from reconstruct_series(stacks, settings, patterns, otf, sink, stopped)
     return replace(result, summary=f"{result.summary} {order}".strip())
 
 

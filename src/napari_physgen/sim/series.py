@@ -94,24 +94,29 @@ def reconstruct_series(
     patterns: Patterns | ArrayLike | None,
     otf: Otf | ArrayLike | str | Path | None,
     sink: Sink,
+    stopped: bool = False,
 ) -> Job[Series]:
     """Reconstruct the stacks of a series (a job); see `sim.reconstruct`.
 
-    A stop keeps the stacks that are finished; the first one is kept as far as it came. A stack that
-    cannot be reconstructed (a closed shutter) stays empty, and the summary says so.
+    A stop keeps the stacks that are finished; the first one is kept as far as it came, also if the
+    job was `stopped` before. A stack that cannot be reconstructed (a closed shutter) stays empty,
+    and the summary says so.
     """
     running = _Series(stacks, settings.model_copy(update={"order": stacks.order}), sink)
+    running.stopped = stopped
     common = running.common
     for place in stacks:
+        if running.stopped and running.begun:
+            break
         channel = stacks.channel(place)
         if channel not in common:
             common[channel] = patterns
             if patterns is None and settings.pattern not in ("given", "speckle"):
                 members = [p for p in stacks if stacks.channel(p) == channel]
+                if running.stopped:
+                    members = [place]
                 job = common_patterns(stacks, members, running.settings, otf)
                 common[channel] = yield from running.watched(job, "")
-        if running.stopped and running.begun:
-            break
         yield from running.add(place, otf)
     return running.result()
 
