@@ -178,8 +178,33 @@ def test_a_dark_time_point_is_left_empty_and_named(movie: np.ndarray) -> None:
     assert not series.image[1].any()
     assert series.image[2].any()
     assert "time 2 of 3 could not be reconstructed: Frames 1, 2" in series.summary
+    late = run(reconstruct(raw[1:], QUICK, PATTERNS))
+    assert not late.image[0].any()
+    np.testing.assert_array_equal(late.image[1], series.image[2])
     with pytest.raises(UserError, match="constant"):
-        run(reconstruct(raw[::-1][1:], QUICK, PATTERNS))
+        run(reconstruct(np.full_like(raw, 100), QUICK, PATTERNS))
+
+
+def test_a_spoilt_stack_has_no_part_in_the_patterns(movie: np.ndarray) -> None:
+    raw = movie.astype(np.float32)
+    raw[0, 4, 10, 10] = np.nan
+    series = run(reconstruct(raw, QUICK))
+    assert isinstance(series, Series)
+    assert not series.image[0].any()
+    assert "time 1 of 3 could not be reconstructed: Frame 5 is not finite" in series.summary
+    np.testing.assert_array_equal(series.image[1:], run(reconstruct(raw[1:], QUICK)).image)
+
+
+def test_a_channel_without_light_leaves_the_others(movie: np.ndarray) -> None:
+    raw = np.stack([np.full_like(movie[:2], 100), movie[:2]], 1)
+    series = run(reconstruct(raw, QUICK, axes=("t", "c")))
+    assert isinstance(series, Series)
+    assert not series.image[:, 0].any()
+    assert series.image[:, 1].any((1, 2)).all()
+    assert series.summary.count("could not be reconstructed") == 1
+    assert "channel 1 of 2 could not be reconstructed: Frames 1, 2" in series.summary
+    with pytest.raises(UserError, match="constant"):
+        run(reconstruct(raw[:, :1], QUICK, axes=("t", "c")))
 
 
 def test_a_quick_image_of_a_moving_sample_is_as_good_as_a_full_one(movie: np.ndarray) -> None:

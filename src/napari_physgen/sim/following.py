@@ -50,24 +50,38 @@ def common_patterns(
 
     On their mean, which has the least noise. If the verdict on it is not good or if phases that
     moved may have blurred it, on the brightest stack too, and the better one is taken. After a stop
-    no further stack is read, and the mean of those that were is enough.
+    no further stack is read, and the mean of those that were is enough. Stacks that cannot be
+    reconstructed (a closed shutter) are left out.
+
+    Raises
+    ------
+    UserError
+        If none can be, or if their patterns cannot be estimated.
     """
     total: Any = 0.0
     brightest, most = places[0], -np.inf
+    used, refused = 0, None
     heard: list[Command | None] = []
     for number, place in enumerate(places):
-        if Stop() in heard:
-            places = places[:number]
+        if used and Stop() in heard:
             break
         heard.append((yield Progress(number, len(places), "reading the series")))
-        frames = stacks[place].astype(np.float32)
-        total = total + frames
+        raw = stacks[place]
+        try:
+            ingest(raw, settings)
+        except UserError as error:
+            refused = refused or error
+            continue
+        frames = raw.astype(np.float32)
+        total, used = total + frames, used + 1
         light = float(np.mean(frames))
         if light > most:
             brightest, most = place, light
-    job = estimate_patterns(total / np.float32(len(places)), settings, otf)
+    if refused is not None and not used:
+        raise refused
+    job = estimate_patterns(total / np.float32(used), settings, otf)
     mean = yield from relayed(job, hear=heard.append)
-    if len(places) == 1 or Stop() in heard:
+    if used == 1 or Stop() in heard:
         return mean
     single = yield from estimate_patterns(stacks[brightest], settings, otf)
     blurred = mean.modulation.mean() < BLURRED * single.modulation.mean()

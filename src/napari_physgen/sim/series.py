@@ -100,7 +100,12 @@ def reconstruct_series(
 
     A stop keeps the stacks that are finished; the first one is kept as far as it came, also if the
     job was `stopped` before. A stack that cannot be reconstructed (a closed shutter) stays empty,
-    and the summary says so.
+    and so does a channel whose patterns cannot be estimated; the summary says so.
+
+    Raises
+    ------
+    UserError
+        If no stack can be reconstructed: what is wrong with the first.
     """
     running = _Series(stacks, settings.model_copy(update={"order": stacks.order}), sink)
     running.stopped = stopped
@@ -116,7 +121,13 @@ def reconstruct_series(
                 if running.stopped:
                     members = [place]
                 job = common_patterns(stacks, members, running.settings, otf)
-                common[channel] = yield from running.watched(job, "")
+                try:
+                    common[channel] = yield from running.watched(job, "")
+                except UserError as error:
+                    running.leave_empty(stacks.channel_label(place), error)
+                    running.lost.add(channel)
+        if channel in running.lost:
+            continue
         yield from running.add(place, otf)
     return running.result()
 
@@ -128,10 +139,12 @@ class _Series:
         self.settings = settings
         self.stopped = False
         self.common: dict[tuple[int, ...], Any] = {}
+        self.lost: set[tuple[int, ...]] = set()
         self._stacks, self._sink = stacks, sink
         self._images: dict[str, NDArray[Any]] = {}
         self._points: list[Point] = []
         self._failed: list[str] = []
+        self._error: UserError | None = None
         self._warm: dict[tuple[int, ...], Warm] = {}
         self._first: Reconstruction | None = None
 
@@ -161,9 +174,7 @@ class _Series:
             job = reconstruct_stack(raw, settings, patterns, otf, warm)
             result = yield from self.watched(job, f"{label}: ")
         except UserError as error:
-            if self._first is None:
-                raise
-            self._failed.append(f"{label} could not be reconstructed: {error}")
+            self.leave_empty(label, error)
             return
         if self.stopped and self._first is not None:
             return
@@ -174,6 +185,11 @@ class _Series:
             self._warm[channel] = result.warm
             if isinstance(result.patterns, Patterns):
                 self.common[channel] = result.warm.improved(result.patterns)
+
+    def leave_empty(self, label: str, error: UserError) -> None:
+        """Note what could not be reconstructed, and why."""
+        self._error = self._error or error
+        self._failed.append(f"{label} could not be reconstructed: {error}")
 
     def _keep(self, place: tuple[int, ...], result: Reconstruction) -> None:
         """Put the images of a stack to those of the others."""
@@ -192,7 +208,9 @@ class _Series:
     def result(self) -> Series:
         """Collect what is finished."""
         first = self._first
-        assert first is not None, "the first stack returns something or raises"
+        if first is None:
+            assert self._error is not None, "a stack returns something or raises"
+            raise self._error
         shape, axes, count = self._stacks.shape, self._stacks.axes, self._done
         images = self._images
         if count < len(self._stacks) and self.stopped:

@@ -108,8 +108,16 @@ class Stacks:
 
     def label(self, place: tuple[int, ...]) -> str:
         """Name a place: "time 4 of 20"."""
+        return self._named(place, self.axes)
+
+    def channel_label(self, place: tuple[int, ...]) -> str:
+        """Name the channel of a place: "channel 1 of 2", "the series" if there are no channels."""
+        return self._named(place, CHANNELS) or "the series"
+
+    def _named(self, place: tuple[int, ...], axes: Sequence[str]) -> str:
         parts = zip(self.axes, place, self.shape, strict=True)
-        return ", ".join(f"{WORDS.get(axis, axis)} {i + 1} of {n}" for axis, i, n in parts)
+        named = ((WORDS.get(axis, axis), i + 1, n) for axis, i, n in parts if axis in axes)
+        return ", ".join(f"{word} {number} of {n}" for word, number, n in named)
 
     def channel(self, place: tuple[int, ...]) -> tuple[int, ...]:
         """Return what tells apart stacks that have no patterns in common."""
