@@ -165,9 +165,9 @@ def _fit(attempt: Attempt, field: Field, fit_otf: bool) -> Job[tuple[list[Wave],
         waves[angle] = fit(attempt.frames[angle], rough, wave, rounds=2)
     waves = _measured(attempt.frames, _unslipped(attempt.frames, waves, rough), field)
     lost = [c.how == "guessed" and w.lost for c, w in zip(attempt.choices, waves, strict=True)]
-    if any(lost) and not all(lost):
+    errors = np.where(lost, np.inf, [w.q_error for w in waves])
+    if any(lost) and np.isfinite(errors).any():
         q = np.array([w.q for w in waves])
-        errors = np.where(lost, np.inf, [w.q_error for w in waves])
         for angle in (a for a, missing in enumerate(lost) if missing):
             q[angle] = expected(q, errors, angle)
             waves[angle] = fit(attempt.frames[angle], rough, q[angle], rounds=1, hold=True)
@@ -187,6 +187,8 @@ def _unslipped(frames: Real, waves: list[Wave], field: Field) -> list[Wave]:
     errors = np.array([w.q_error for w in waves])
     kept = list(waves)
     for angle, wave in enumerate(waves):
+        if not np.isfinite(np.delete(errors, angle)).any():
+            continue
         target = expected(q, errors, angle)
         target *= np.sign(target @ wave.q)
         if SIDE_PEAK[0] < np.linalg.norm((wave.q - target) / field.steps) < SIDE_PEAK[1]:
