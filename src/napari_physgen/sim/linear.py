@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_physgen.sim.forward import SimOperator
@@ -29,7 +31,7 @@ START = 0.5
 RIDGE = 1e-3
 """e, relative to the mean of S A^T W A S 1."""
 
-SMOOTH = 6.0
+SMOOTH = 3.0
 """Raw px over which the brightness of the angles is compared."""
 
 GAIN_SPREAD = 0.15
@@ -88,18 +90,28 @@ def linear_images(
 
 
 def set_gains(operator: SimOperator, measurement: Measurement) -> None:
-    """Set the gains of the angles to the ratio of their smoothed mean frames.
+    """Set the gains of the angles to the ratio of their smoothed images without pattern.
 
     Shrunk towards 1 where the frames are too dark to tell.
     """
-    smooth = (0.0, SMOOTH, SMOOTH)
-    phases = measurement.frames.shape[1]
-    kept = measurement.fitted.sum(1).cpu().numpy()
-    light = (measurement.fitted * measurement.frames).sum(1).cpu().numpy()
-    mean = gaussian_filter(light, smooth) / gaussian_filter(kept, smooth)
+    # Where the steps are unequal, the mean of the phases still holds a part of the pattern.
+    share = _unpatterned(operator)
+    light = np.einsum("ap,apyx->ayx", share, measurement.bridged())
+    mean = gaussian_filter(light, (0.0, SMOOTH, SMOOTH))
     mean = mean.clip(0.05 * mean.mean())
-    noise = measurement.variance.mean(1).cpu().numpy() / phases / (4 * torch.pi * SMOOTH**2)
+    variance = np.einsum("ap,apyx->ayx", share**2, measurement.variance.cpu().numpy())
+    noise = variance / (4 * np.pi * SMOOTH**2)
     certain = GAIN_SPREAD**2 / (GAIN_SPREAD**2 + noise / mean**2)
-    log_gain = torch.from_numpy(mean).log()
-    log_gain = (log_gain - log_gain.mean(0)) * torch.from_numpy(certain)
-    operator.set_log_gain(log_gain[:, None].to(measurement.frames.device, torch.float32))
+    log_gain = np.log(mean) - np.log(mean).mean(0)
+    place = measurement.frames.device
+    operator.set_log_gain(
+        torch.as_tensor(log_gain * certain, dtype=torch.float32, device=place)[:, None]
+    )
+
+
+def _unpatterned(operator: SimOperator) -> NDArray[np.floating]:
+    """Return the weights (angle, phase) that give the image without pattern of each angle."""
+    mixing = operator.mixed().detach().cpu().numpy()
+    if operator.wavevectors is None:
+        return np.full(mixing.shape[:2], 1 / mixing.shape[1])
+    return np.asarray(np.linalg.pinv(mixing)[:, 0])

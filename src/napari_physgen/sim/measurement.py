@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
@@ -16,7 +17,6 @@ from napari_physgen.backend import generator
 from napari_physgen.outputs import Output
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -27,6 +27,10 @@ HELD_OUT = 0.1
 
 SMOOTHING = 0.5
 """Raw px by which neighbours help out where pixels are held out."""
+
+
+FILL = 0.6
+"""Raw px by which neighbours stand in for pixels that are held out."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,16 @@ class Measurement:
         """Return the mean squared weighted residual on the held-out pixels."""
         held_out = 1 - self.fitted
         return (held_out * self.residual(predicted) ** 2).sum() / held_out.sum()
+
+    def bridged(self) -> NDArray[np.float32]:
+        """Return the frames (angle, phase, y, x) with held-out pixels taken from their neighbours.
+
+        No fit may see them, neither through the image that it starts from.
+        """
+        frames, fitted = (t.cpu().numpy() for t in (self.frames, self.fitted))
+        blur = (0, 0, FILL, FILL)
+        around = gaussian_filter(frames * fitted, blur) / gaussian_filter(fitted, blur)
+        return np.asarray(np.where(fitted > 0, frames, around), np.float32)
 
     def filled(self, predicted: Tensor) -> Tensor:
         """Return the frames with the held-out pixels replaced by their prediction."""

@@ -44,9 +44,6 @@ SMOOTH = (0.35, 0.5, 0.7)
 """Blurs of the Wiener image, raw px, that a stack may start from; the likeliest one is taken. Its
 noise takes longer to remove than blur takes to undo."""
 
-FILL = 0.6
-"""Raw px by which neighbours stand in for pixels that are held out."""
-
 
 @dataclass(frozen=True)
 class Warm:
@@ -132,18 +129,7 @@ def _starts(case: Case, scene: Scene, measurement: Measurement) -> list[Tensor]:
     if not isinstance(case.illumination, Patterns):
         return [scene.rho().detach()]
     zoom = case.settings.zoom
-    frames = _without_held_out(measurement)
+    frames = measurement.bridged()
     quick = wiener(frames, case.illumination, case.otf, case.settings, case.camera)
     blurred = [torch.from_numpy(gaussian_filter(quick, zoom * width)) for width in SMOOTH]
     return [scene.operator.canvas.pad(image, zoom).to(scene.u.device) for image in blurred]
-
-
-def _without_held_out(measurement: Measurement) -> NDArray[np.float32]:
-    """Return the frames (angle, phase, y, x) with held-out pixels taken from their neighbours.
-
-    No fit may see them, neither through the image that it starts from.
-    """
-    frames, fitted = (t.cpu().numpy() for t in (measurement.frames, measurement.fitted))
-    blur = (0, 0, FILL, FILL)
-    around = gaussian_filter(frames * fitted, blur) / gaussian_filter(fitted, blur)
-    return np.asarray(np.where(fitted > 0, frames, around), np.float32)
