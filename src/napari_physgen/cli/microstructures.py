@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from cyclopts import Parameter
 
 from napari_physgen.cli.options import Folder, ImageJ, given, partial
-from napari_physgen.cli.terminal import Interrupts, bar, make, stem
+from napari_physgen.cli.terminal import drained, make, stem
 from napari_physgen.errors import UserError
 from napari_physgen.synthesis.calibration_settings import CalibrationSettings
 from napari_physgen.synthesis.dataset_settings import DatasetSettings
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel as Sampling
     from pydantic import BaseModel as Simulation
 
-    from napari_physgen.backend.job import Job
     from napari_physgen.settings import Settings
 else:
     Matching = partial(CalibrationSettings)
@@ -113,7 +112,7 @@ def calibrate(
     make(out)
     known = None if None in sizes else cast("list[float]", sizes)
     data, name = [picture for picture, _ in pictures], stem(images[0])
-    found = _drain(job(data, masks, pixel_size_nm=known, settings=chosen), name)
+    found = drained(job(data, masks, pixel_size_nm=known, settings=chosen), name)
     print(f"{name}: {found.summary}")
     target = out / f"{name}_match"
     write_recipe(f"{target}.recipe.yaml", "simulate", found.settings.model_dump(mode="json"))
@@ -139,7 +138,7 @@ def pfhub(
 
     if out:
         make(out)
-    result = _drain(job(cast("Any", problem), until=until), f"PFHub {problem}")
+    result = drained(job(cast("Any", problem), until=until), f"PFHub {problem}")
     print(f"{'time':>8} {'free energy':>12} {'published':>10} {'difference':>11}   {result.source}")
     for time, difference in result.deviations().items():
         figures = f"{result.at(time):12.2f} {result.reference[time]:10.2f}"
@@ -170,7 +169,7 @@ def make_one(tool: str, settings: Settings, out: Path, name: str, imagej: bool =
     from napari_physgen.recipe import Recipe, start
 
     make(out)
-    finished = _drain(start(tool, settings, {}), name)
+    finished = drained(start(tool, settings, {}), name)
     size = getattr(settings, "pixel_size_nm", None)
     images = Image.kept(finished.result.outputs(), size, finished.record, plane_nm=size)
     write_ome_tiff(out / f"{name}.ome.tif", images)
@@ -185,20 +184,12 @@ def fill(tool: str, settings: Settings, out: Path) -> None:
     """Run a tool that writes into a folder; samples that failed are reported."""
     from napari_physgen.recipe import start
 
-    result = _drain(start(tool, settings, {}, folder=out), out.name).result
+    result = drained(start(tool, settings, {}, folder=out), out.name).result
     print(result.summary)
     for index, problem in result.problems.items():
         print(f"sample {index}: {problem}", file=sys.stderr)
     if result.problems:
         raise SystemExit(2)
-
-
-def _drain(job: Job[Any], name: str) -> Any:
-    """Run a job with a progress bar; Ctrl-C stops it."""
-    from napari_physgen.backend import run
-
-    with Interrupts() as interrupts, bar(name, interrupts) as report:
-        return run(job, report)
 
 
 def _save_columns(path: Path, names: Sequence[str], columns: Sequence[NDArray[np.float64]]) -> None:

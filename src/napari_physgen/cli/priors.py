@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from napari_physgen.cli.options import Folder, given, partial
 from napari_physgen.cli.partners import agreed, masks_of, one_channel, partners, planes
 from napari_physgen.cli.pictures import Pictures, files
-from napari_physgen.cli.terminal import Interrupts, bar, make, stem
+from napari_physgen.cli.terminal import drained, make, model_file, saved, stem
 from napari_physgen.errors import UserError
 from napari_physgen.generative.settings import (
     DistillSettings,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel as Learning
     from pydantic import BaseModel as Making
 
-    from napari_physgen.backend.job import Job
     from napari_physgen.generative import GenerativeModel
     from napari_physgen.generative.results import Generated
     from napari_physgen.recipe import Finished
@@ -41,7 +40,6 @@ prior = App(
     result_action="return_value",
 )
 
-_SUFFIX = ".safetensors"
 Prior = Annotated[Path, Parameter(help="A prior (.safetensors) made by `prior train`.")]
 Target = Annotated[
     Path, Parameter(name=["--out", "-o"], help="The prior to write: PRIOR.safetensors.")
@@ -121,10 +119,10 @@ def distill(
         chosen,
         [masks_of(path) for path in labels] or None,
     )
-    target = _target(out)
-    made = _drain(job, target.name)
+    target = model_file(out)
+    made = drained(job, target.name)
     made.save(target)
-    _saved(made, target)
+    saved(made.summary, target)
 
 
 @prior.command
@@ -190,14 +188,14 @@ def learn(
     size = agreed(settings.pixel_size_nm, stacks)
     chosen = settings.model_copy(update={"pixel_size_nm": size})
     sources = {"images": ", ".join(path.name for path in paths)}
-    target = _target(out)
-    made: Finished[GenerativeModel] = _drain(
+    target = model_file(out)
+    made: Finished[GenerativeModel] = drained(
         start("prior", chosen, inputs, sources=sources), target.name
     )
     model = replace(made.result, record=made.record.to_dict())
     model.save(target)
     Recipe.of(made.record).save(target.with_suffix(".recipe.yaml"))
-    _saved(model, target)
+    saved(model.summary, target)
 
 
 def make_images(settings: GenerateSettings, out: Path, masks: Sequence[Path] | None = None) -> None:
@@ -216,27 +214,8 @@ def make_images(settings: GenerateSettings, out: Path, masks: Sequence[Path] | N
         sources["masks"] = ", ".join(path.name for path in found)
     make(out)
     job = start("generate", settings, inputs, sources=sources, model=model)
-    made: Finished[Generated] = _drain(job, stem(Path(settings.model)))
+    made: Finished[Generated] = drained(job, stem(Path(settings.model)))
     write_folder(made.result, made.record, out)
     Recipe.of(made.record).save(out / "generate.recipe.yaml")
     print(f"{stem(Path(settings.model))}: {made.result.summary}")
     print(f"  saved in {out}")
-
-
-def _target(out: Path) -> Path:
-    target = out if out.suffix == _SUFFIX else Path(f"{out}{_SUFFIX}")
-    make(target.parent)
-    return target
-
-
-def _saved(model: GenerativeModel, target: Path) -> None:
-    print(f"{target.name}: {model.summary}")
-    print(f"  saved as {target}")
-
-
-def _drain(job: Job[Any], name: str) -> Any:
-    """Run a job with a progress bar; Ctrl-C stops it."""
-    from napari_physgen.backend import run
-
-    with Interrupts() as interrupts, bar(name, interrupts) as report:
-        return run(job, report)

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from napari_physgen.cli.labelling import label
 from napari_physgen.cli.options import Folder, given, partial
 from napari_physgen.cli.pictures import Pictures, PixelSize, by_name, files, read
-from napari_physgen.cli.terminal import Interrupts, bar, make
+from napari_physgen.cli.terminal import drained, make
 from napari_physgen.errors import UserError
 from napari_physgen.segmentation.settings import (
     LabourFreeSettings,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel as Applying
     from pydantic import BaseModel as Making
 
-    from napari_physgen.backend.job import Job
     from napari_physgen.io import Stack
     from napari_physgen.segmentation import SegmentationModel
     from napari_physgen.settings import Settings
@@ -181,11 +180,11 @@ def _made(
     for note in prepared.notes:
         print(note)
     store = Store(folder)
-    look = _drain(look_step(prepared, settings, store), "look-alikes")
+    look = drained(look_step(prepared, settings, store), "look-alikes")
     print(f"look-alikes: {look.summary}")
     translation = None
     if settings.translation != "none":
-        translation = _drain(translation_step(prepared, look, settings, store), "translation")
+        translation = drained(translation_step(prepared, look, settings, store), "translation")
         print(f"translation: {translation.summary}")
     if report:
         from napari_physgen.synthesis import fidelity
@@ -193,10 +192,10 @@ def _made(
         pictures = list(look.pictures)
         best = translation.translate(pictures, list(look.masks)) if translation else pictures
         compared = fidelity(prepared.images, best, pictures if translation else None)
-        found = _drain(compared, "report")
+        found = drained(compared, "report")
         print(f"report: {found.summary}")
         print(f"  saved as {found.save_page(report)}")
-    model: SegmentationModel = _drain(
+    model: SegmentationModel = drained(
         model_step(prepared, look, translation, settings, store), "training"
     )
     return model
@@ -223,11 +222,3 @@ def _kept(project: Path | None) -> Iterator[Path]:
         return
     with TemporaryDirectory() as folder:
         yield Path(folder)
-
-
-def _drain(job: Job[Any], name: str) -> Any:
-    """Run a job with a progress bar; Ctrl-C stops it."""
-    from napari_physgen.backend import run
-
-    with Interrupts() as interrupts, bar(name, interrupts) as report:
-        return run(job, report)

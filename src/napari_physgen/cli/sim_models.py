@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from napari_physgen.cli.terminal import Interrupts, bar, make
+from napari_physgen.cli.terminal import Interrupts, bar, model_file, saved
 from napari_physgen.sim.training_settings import SimTrainingSettings
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def learn(settings: SimTrainingSettings, raw: Sequence[Path], out: Path) -> None
 
     stacks, plain = [], settings
     sources = {"raw": ", ".join(path.name for path in raw)}
-    target = out if out.suffix == ".safetensors" else Path(f"{out}.safetensors")
-    make(target.parent)
+    target = model_file(out)
     with Interrupts() as interrupts, bar(target.name, interrupts) as report:
         for path in raw:
             frames, axes = read_stack(path).series()
@@ -66,5 +65,4 @@ def learn(settings: SimTrainingSettings, raw: Sequence[Path], out: Path) -> None
     record = replace(made.record, settings={**made.record.settings, "order": settings.order})
     replace(made.result, record=record.to_dict()).save(target)
     Recipe.of(record).save(target.with_suffix(".recipe.yaml"))
-    print(f"{target.name}: {made.result.summary}")
-    print(f"  saved as {target}")
+    saved(made.result.summary, target)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from napari_physgen.batch import stem as stem
 from napari_physgen.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
-    from napari_physgen.backend.job import Command, Progress
+    from napari_physgen.backend.job import Command, Job, Progress
+
+R = TypeVar("R")
+
+_SUFFIX = ".safetensors"
 
 
 @contextmanager
@@ -70,6 +74,14 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
+def drained(job: Job[R], name: str) -> R:
+    """Run a job with a progress bar; Ctrl-C stops it."""
+    from napari_physgen.backend import run
+
+    with Interrupts() as interrupts, bar(name, interrupts) as report:
+        return run(job, report)
+
+
 def each(paths: Sequence[Path], work: Callable[[Path, Interrupts], None]) -> None:
     """Work on each file; those that fail are reported, and the exit code is 2 then."""
     failed = False
@@ -94,3 +106,16 @@ def make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         raise UserError(f"The folder {folder} cannot be made: choose another one.") from None
+
+
+def model_file(out: Path) -> Path:
+    """Return the model file to write, in a folder that is there."""
+    target = out if out.suffix == _SUFFIX else Path(f"{out}{_SUFFIX}")
+    make(target.parent)
+    return target
+
+
+def saved(summary: str, target: Path) -> None:
+    """Say what came out and where it is."""
+    print(f"{target.name}: {summary}")
+    print(f"  saved as {target}")

@@ -131,12 +131,8 @@ def reconstruct_stack(
     raw : array
         (frame, y, x) or (angle, phase, y, x), any real number type.
     settings : SimSettings
-    patterns : Patterns or array, optional
-        An estimate for these frames, or the known illumination as frames (frame, y, x) on the
-        grid of the result or of the raw frames, in the order of `raw`; default: estimated.
-    otf : Otf, array or path, optional
-        Measured detection OTF or PSF, see `detection_otf`; default ``settings.otf``, else the
-        ideal one with fitted damping.
+    patterns, otf
+        As in `reconstruct`.
     warm : Warm, optional
         What a similar stack left (`Reconstruction.warm`): a few iterations are enough then.
 
